@@ -1,0 +1,48 @@
+"""What can go wrong in models, as one tree.
+
+ModelError
+├── TimelineError       a timeline whose arrays do not fit together
+├── UnknownItem         an index beyond the model's catalogue
+├── CatalogueShrank     a catalogue that does not continue the old one
+├── TextWeightsError    language-model weights that are missing or not the expected ones
+└── CheckpointError     bytes that are no model of ours
+    ├── WrongFormat     no safetensors, or a format number this code does not read
+    ├── WrongShape      tensors that do not fit the described architecture
+    └── WrongHash       bytes that are not the ones that were named
+"""
+
+
+class ModelError(Exception):
+    """Root of everything that models raises on purpose."""
+
+
+class TimelineError(ModelError):
+    """A timeline whose arrays do not fit together."""
+
+
+class UnknownItem(ModelError):
+    """An index beyond the model's catalogue."""
+
+
+class CatalogueShrank(ModelError):
+    """A catalogue that does not continue the one the model knows."""
+
+
+class TextWeightsError(ModelError):
+    """Language-model weights that are missing or not the expected ones."""
+
+
+class CheckpointError(ModelError):
+    """Bytes that are no model of ours."""
+
+
+class WrongFormat(CheckpointError):
+    """No safetensors, or a format number that this code does not read."""
+
+
+class WrongShape(CheckpointError):
+    """Tensors that do not fit the architecture that stands beside them."""
+
+
+class WrongHash(CheckpointError):
+    """Bytes that are not the ones that were named."""
