@@ -13,6 +13,7 @@ COMMENTS = {
     "features": "Live features and their history.",
     "learning": "Streams, windows, runs, versions, weights and evaluations.",
     "serving": "Which version is live, its vectors, and what was shown to whom.",
+    "celery": "Results of tasks, kept by Celery.",
     "feast": "Registry and online store of Feast.",
 }
 
@@ -26,7 +27,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them with what programs of others put into Feast's; the extension may serve others and stays."""
+    """Drop them, Celery's and Feast's with what those made there; the extension may serve others and stays."""
     op.execute("drop schema feast cascade")
-    for schema in reversed([name for name in COMMENTS if name != "feast"]):
+    op.execute("drop schema celery cascade")
+    for schema in reversed([name for name in COMMENTS if name not in ("celery", "feast")]):
         op.execute(f"drop schema {schema}")
