@@ -33,6 +33,10 @@ COMMANDS: dict[str, Entry] = {
     "migrate": Entry("tidegate.cli.database:migrate", "Bring the database's schema to this program's version."),
     "database": Entry("tidegate.cli.database:app", "Start, stop or look at the PostgreSQL server; print its URL."),
     "psql": Entry("tidegate.cli.database:psql", "Open psql on tidegate's database."),
+    "up": Entry("tidegate.cli.processes:up", "Run the whole stack in the foreground until Ctrl-C."),
+    "keeper": Entry("tidegate.cli.processes:keeper", "Fold features, sweep, relay and free leases until stopped."),
+    "worker": Entry("tidegate.cli.processes:worker", "Run a Celery worker for the features or the gpu queue."),
+    "demo": Entry("tidegate.cli.demo:demo", "Watch a year of shopping land, train and change what is recommended."),
     "env": Entry("tidegate.cli.env:env", "Print exports for alembic, celery, feast and psql."),
 }
 

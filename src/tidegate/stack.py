@@ -1,0 +1,148 @@
+"""The whole stack as child processes of one: what `tidegate up`, the demo and the acceptance tests start.
+
+On a server each of these is a service of its own (docker-compose.yml shows them); here one command starts all, hands their
+log lines on, and ends all. A child that dies is started again, as any supervisor would.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self, TextIO
+
+from tidegate.errors import MissingPackage, TidegateError
+
+PR_SET_PDEATHSIG = 1
+STOP_SECONDS = 15.0
+RESTART_SECONDS = 2.0
+
+CELERY = (sys.executable, "-m", "celery", "-A", "workers", "worker", "--loglevel", "warning")
+QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "keeper": (sys.executable, "-m", "workers.keeper"),
+    # Threads, because both tasks wait for PostgreSQL and Feast takes seconds to import in each process.
+    "features": (*CELERY, "-Q", "features,housekeeping", "-n", "features@%h", "--pool", "threads", "-c", "2", *QUIET),
+    # Solo, because a forked child cannot use CUDA, and the trainer is a process of its own anyway.
+    "gpu": (*CELERY, "-Q", "gpu", "-n", "gpu@%h", "--pool", "solo", "-c", "1", *QUIET),
+    "api": (sys.executable, "-m", "tidegate", "serve"),
+}
+
+
+@dataclass
+class Service:
+    """A child process and what to run when it is gone."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    process: subprocess.Popen[str] = field(init=False)
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def start(self, say: Callable[[str, str], None]) -> None:
+        """Start the process; `say(name, line)` gets each line of its output."""
+        self.process = subprocess.Popen(
+            self.command,
+            env=dict(self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            bufsize=1,
+            # Ctrl-C reaches this process alone, which then ends the others in order.
+            start_new_session=True,
+            preexec_fn=end_with_parent if sys.platform == "linux" else None,
+        )
+        assert self.process.stdout is not None
+        reader = threading.Thread(target=hand_on, args=(self.name, self.process.stdout, say), daemon=True)
+        reader.start()
+        self.threads.append(reader)
+
+    def stop(self) -> None:
+        """Ask it to end, and insist after STOP_SECONDS."""
+        if self.process.poll() is None:
+            self.process.terminate()
+
+    def wait(self) -> None:
+        """Wait until it has ended; kill the whole group if it does not."""
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when its parent dies, however that happens (Linux)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def hand_on(name: str, lines: TextIO, say: Callable[[str, str], None]) -> None:
+    """Pass each line to `say`."""
+    for line in lines:
+        say(name, line.rstrip("\n"))
+
+
+class Stack:
+    """The services, running while the context is open."""
+
+    def __init__(
+        self,
+        names: tuple[str, ...] = tuple(COMMANDS),
+        say: Callable[[str, str], None] = lambda name, line: print(line, flush=True),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        if "gpu" in names or "features" in names:
+            require("celery", "torch")
+        # One thread a process: two OpenMP threads that fight another job are slower than one.
+        base = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+        merged = base | dict(os.environ) | dict(environment or {})
+        self.services = {name: Service(name, COMMANDS[name], merged) for name in names}
+        self.say = say
+
+    def __enter__(self) -> Self:
+        for service in self.services.values():
+            service.start(self.say)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for service in self.services.values():
+            service.stop()
+        for service in self.services.values():
+            service.wait()
+
+    def check(self) -> None:
+        """Raise TidegateError if a service has ended."""
+        for service in self.services.values():
+            if (code := service.process.poll()) is not None:
+                raise TidegateError(
+                    f"The {service.name} process ended with exit code {code}.", "Its last lines above say why."
+                )
+
+    def supervise(self, stop: threading.Event) -> None:
+        """Start services again that end, until `stop` is set."""
+        while not stop.wait(0.5):
+            for service in self.services.values():
+                if service.process.poll() is not None:
+                    self.say(service.name, f"{service.name} ended with exit code {service.process.returncode}; starting it again")
+                    time.sleep(RESTART_SECONDS)
+                    service.start(self.say)
+
+
+def require(*packages: str) -> None:
+    """Raise MissingPackage unless all of them can be imported."""
+    from importlib.util import find_spec
+
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise MissingPackage(f"The workers need {' and '.join(missing)}.")
