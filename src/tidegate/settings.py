@@ -7,12 +7,14 @@ for another program would split tidegate over two databases.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSetting
 
 from tidegate.errors import SettingsError
 
@@ -33,32 +35,63 @@ class Settings(BaseSettings):
     )
 
     database_url: str | None = Field(
-        None, repr=False, description="PostgreSQL 15+ with pgvector, as URI or key=value; unset = embedded."
+        None,
+        repr=False,
+        description="PostgreSQL 15+ with pgvector, as URI or key=value; unset = embedded.",
     )
     home: Path = Field(
-        Path(".tidegate"), validate_default=True, description="The folder of the embedded server and of local files."
+        Path(".tidegate"),
+        validate_default=True,
+        description="The folder of the embedded server and of local files.",
     )
     postgres_profile: Literal["production", "test"] = Field(
-        "production", description="Settings of the embedded server; 'test' gives up durability for speed."
+        "production",
+        description="Settings of the embedded server; 'test' gives up durability for speed.",
     )
     postgres_settings: dict[str, str] = Field(
-        default_factory=dict, description='More settings of the embedded server, as JSON: {"shared_buffers": "1GB"}.'
+        default_factory=dict,
+        description='More settings of the embedded server, as JSON: {"shared_buffers": "1GB"}.',
     )
     broker_url: str | None = Field(
-        None, repr=False, description="The queue of the workers; unset = PGMQ in the same database."
+        None,
+        repr=False,
+        description="The queue of the workers; unset = PGMQ in the same database.",
     )
     result_backend: str | None = Field(
-        None, repr=False, description="Where task results go; unset = the same database."
+        None,
+        repr=False,
+        description="Where task results go; unset = the same database.",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where training runs; auto = a GPU if any.")
-    text_model: Path | None = Field(None, description="Folder of a BERT-family text encoder; unset = packaged MiniLM.")
-    http_host: str = Field("127.0.0.1", description="Address that the HTTP app listens on.")
-    http_port: int = Field(8765, ge=1, le=65535, description="Port that the HTTP app listens on.")
-    trainer_max_windows: int = Field(50, ge=1, description="Windows after which a trainer process is replaced.")
-    trainer_memory_limit_mb: int = Field(4096, ge=256, description="Memory in MB above which a trainer is replaced.")
-    lease_seconds: int = Field(60, ge=5, description="Silence after which a window is given to another attempt.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
-    log_format: Literal["text", "json"] = Field("text", description="One readable line per event, or one JSON object.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where training runs; auto = a GPU if any."
+    )
+    text_model: Path | None = Field(
+        None,
+        description="Folder of a BERT-family text encoder; unset = packaged MiniLM.",
+    )
+    http_host: str = Field(
+        "127.0.0.1", description="Address that the HTTP app listens on."
+    )
+    http_port: int = Field(
+        8765, ge=1, le=65535, description="Port that the HTTP app listens on."
+    )
+    trainer_max_windows: int = Field(
+        50, ge=1, description="Windows after which a trainer process is replaced."
+    )
+    trainer_memory_limit_mb: int = Field(
+        4096, ge=256, description="Memory in MB above which a trainer is replaced."
+    )
+    lease_seconds: int = Field(
+        60,
+        ge=5,
+        description="Silence after which a window is given to another attempt.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level that is logged."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="One readable line per event, or one JSON object."
+    )
 
     @field_validator("home")
     @classmethod
@@ -81,7 +114,9 @@ def read_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them at run time
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
-    except ValueError as error:  # JSON that does not parse reaches us as pydantic-settings' own error
+    except (
+        ValueError
+    ) as error:  # JSON that does not parse reaches us as pydantic-settings' own error
         raise SettingsError(f"A setting cannot be read: {error}.") from None
 
 
@@ -92,7 +127,10 @@ def get_settings() -> Settings:
 
 
 def _explain(error: ValidationError) -> str:
-    wrong = (f"{_variable(item['loc'])}: {item['msg'].lower()}" for item in error.errors(include_input=False))
+    wrong = (
+        f"{_variable(item['loc'])}: {item['msg'].lower()}"
+        for item in error.errors(include_input=False)
+    )
     return f"Wrong setting. {'; '.join(wrong)}."
 
 

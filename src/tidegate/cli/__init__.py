@@ -29,15 +29,40 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
-    "doctor": Entry("tidegate.cli.doctor:doctor", "Check everything tidegate needs, and say how to mend it."),
-    "migrate": Entry("tidegate.cli.database:migrate", "Bring the database's schema to this program's version."),
-    "database": Entry("tidegate.cli.database:app", "Start, stop or look at the PostgreSQL server; print its URL."),
-    "psql": Entry("tidegate.cli.database:psql", "Open psql on tidegate's database."),
-    "up": Entry("tidegate.cli.processes:up", "Run the whole stack in the foreground until Ctrl-C."),
-    "keeper": Entry("tidegate.cli.processes:keeper", "Fold features, sweep, relay and free leases until stopped."),
-    "worker": Entry("tidegate.cli.processes:worker", "Run a Celery worker for the features or the gpu queue."),
-    "demo": Entry("tidegate.cli.demo:demo", "Watch a year of shopping land, train and change what is recommended."),
-    "env": Entry("tidegate.cli.env:env", "Print exports for alembic, celery, feast and psql."),
+    "doctor": Entry(
+        "tidegate.cli.doctor:doctor",
+        "Check everything tidegate needs, and say how to mend it.",
+    ),
+    "migrate": Entry(
+        "tidegate.cli.database:migrate",
+        "Bring the database's schema to this program's version.",
+    ),
+    "database": Entry(
+        "tidegate.cli.database:app",
+        "Start, stop or look at the PostgreSQL server; print its URL.",
+    ),
+    "psql": Entry(
+        "tidegate.cli.database:psql_app", "Open psql on tidegate's database."
+    ),
+    "up": Entry(
+        "tidegate.cli.processes:up",
+        "Run the whole stack in the foreground until Ctrl-C.",
+    ),
+    "keeper": Entry(
+        "tidegate.cli.processes:keeper",
+        "Fold features, sweep, relay and free leases until stopped.",
+    ),
+    "worker": Entry(
+        "tidegate.cli.processes:worker",
+        "Run a Celery worker for the features or the gpu queue.",
+    ),
+    "demo": Entry(
+        "tidegate.cli.demo:demo",
+        "Watch a year of shopping land, train and change what is recommended.",
+    ),
+    "env": Entry(
+        "tidegate.cli.env:env", "Print exports for alembic, celery, feast and psql."
+    ),
 }
 
 
@@ -86,9 +111,17 @@ def show_version(wanted: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=show_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and exit.",
+            callback=show_version,
+            is_eager=True,
+        ),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
 ) -> None:
     """Recommendations from PostgreSQL that keep learning from every INSERT."""
 
@@ -99,8 +132,11 @@ def load(name: str) -> Any:
     module, _, attribute = entry.target.partition(":")
     target = getattr(import_module(module), attribute)
     if not isinstance(target, typer.Typer):
-        function, target = target, typer.Typer(add_completion=False, rich_markup_mode=None)
-        target.command(name, context_settings=getattr(function, "context_settings", None))(function)
+        function, target = (
+            target,
+            typer.Typer(add_completion=False, rich_markup_mode=None),
+        )
+        target.command(name)(function)
     command = typer.main.get_command(target)
     command.name = name
     return command

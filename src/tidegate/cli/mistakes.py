@@ -37,7 +37,9 @@ def translate(error: BaseException) -> TidegateError | None:
     if isinstance(error, TidegateError):
         return error
     if isinstance(error, OSError) and error.errno in _LINES:
-        return TidegateError(f"{error.filename or 'The system'}: {error.strerror}.", _LINES[error.errno])
+        return TidegateError(
+            f"{error.filename or 'The system'}: {error.strerror}.", _LINES[error.errno]
+        )
     return _from_driver(error)
 
 
@@ -48,10 +50,15 @@ def _from_driver(error: BaseException) -> TidegateError | None:
     if driver is None:
         return None
     first_line = str(error).strip().partition("\n")[0].rstrip(".")
-    if isinstance(error, driver.errors.UndefinedTable | driver.errors.InvalidSchemaName):
+    if isinstance(
+        error, driver.errors.UndefinedTable | driver.errors.InvalidSchemaName
+    ):
         return SchemaMissing(f"The schema is missing or old ({first_line}).")
     if isinstance(error, driver.errors.InsufficientPrivilege):
-        return DatabaseUnavailable(f"PostgreSQL refuses: {first_line}.", "Grant it, or use a role that owns the schema.")
+        return DatabaseUnavailable(
+            f"PostgreSQL refuses: {first_line}.",
+            "Grant it, or use a role that owns the schema.",
+        )
     if isinstance(error, driver.OperationalError):
         return DatabaseUnavailable(f"PostgreSQL: {first_line}.")
     return None

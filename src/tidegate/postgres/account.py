@@ -67,7 +67,11 @@ class Account:
         """Return whether a command succeeds as this user: it asks the kernel, so mount options and ACLs count."""
         try:
             done = subprocess.run(
-                [str(word) for word in command], cwd="/", stdin=subprocess.DEVNULL, capture_output=True, **self.spawn
+                [str(word) for word in command],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                **self.spawn,
             )
         except PermissionError:
             return False

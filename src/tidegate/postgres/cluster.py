@@ -39,14 +39,18 @@ class Cluster:
 
     def conninfo(self, database: str) -> str:
         """Return libpq's key=value form; host and port stand in it, so PGHOST and PGPORT change nothing."""
-        return make_conninfo(host=str(self._folder.socket), port=PORT, user=SUPERUSER, dbname=database)
+        return make_conninfo(
+            host=str(self._folder.socket), port=PORT, user=SUPERUSER, dbname=database
+        )
 
     def answers(self) -> bool:
         """Return whether the server takes connections, waiting while it starts up or shuts down."""
         deadline = time.monotonic() + START_SECONDS
         while (answer := self._ping()) == Ping.REJECT:
             if time.monotonic() > deadline:
-                raise self._failure("The embedded server refuses connections, as while starting up or shutting down.")
+                raise self._failure(
+                    "The embedded server refuses connections, as while starting up or shutting down."
+                )
             time.sleep(PAUSE)
         return answer == Ping.OK
 
@@ -68,22 +72,43 @@ class Cluster:
         deadline = time.monotonic() + START_SECONDS
         while self._ping() != Ping.OK:
             if not _running(pid):
-                raise self._failure("The embedded PostgreSQL does not start.", _tail(self._folder.log, mark))
+                raise self._failure(
+                    "The embedded PostgreSQL does not start.",
+                    _tail(self._folder.log, mark),
+                )
             if time.monotonic() > deadline:
-                raise self._failure(f"The embedded PostgreSQL is not ready after {START_SECONDS:.0f} s.")
+                raise self._failure(
+                    f"The embedded PostgreSQL is not ready after {START_SECONDS:.0f} s."
+                )
             time.sleep(PAUSE)
 
     def stop(self) -> None:
         """Stop the server, ending its connections, and wait until it has written everything."""
-        done = self._run("pg_ctl", "stop", "--pgdata", self._folder.data, "--mode=fast", "--wait", "--timeout=120")
+        done = self._run(
+            "pg_ctl",
+            "stop",
+            "--pgdata",
+            self._folder.data,
+            "--mode=fast",
+            "--wait",
+            "--timeout=120",
+        )
         if done.returncode != 0 and self._ping() != Ping.NO_RESPONSE:
-            raise self._failure("The embedded PostgreSQL does not stop.", done.stdout + done.stderr)
+            raise self._failure(
+                "The embedded PostgreSQL does not stop.", done.stdout + done.stderr
+            )
 
     def create_database(self, name: str) -> None:
         """Create the database unless it exists."""
         with psycopg.connect(self.conninfo("postgres"), autocommit=True) as connection:
-            if not connection.execute("select from pg_database where datname = %s", [name]).rowcount:
-                connection.execute(psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name)))
+            if not connection.execute(
+                "select from pg_database where datname = %s", [name]
+            ).rowcount:
+                connection.execute(
+                    psycopg.sql.SQL("create database {}").format(
+                        psycopg.sql.Identifier(name)
+                    )
+                )
 
     def pid(self) -> int | None:
         """Return the process id in the server's lock file, be that server alive or not."""
@@ -93,7 +118,9 @@ class Cluster:
             return None
 
     def _ping(self) -> Ping:
-        return Ping(PGconn.ping(f"{self.conninfo('postgres')} connect_timeout=5".encode()))
+        return Ping(
+            PGconn.ping(f"{self.conninfo('postgres')} connect_timeout=5".encode())
+        )
 
     def _version(self) -> str | None:
         try:
@@ -130,9 +157,18 @@ class Cluster:
             "unix_socket_directories": f'"{self._folder.socket}"',
             "unix_socket_permissions": "0700",
         }
-        options = [word for key, value in chosen.items() for word in ("-c", f"{key}={value}")]
-        server = [self._binaries.program("postgres"), "-D", str(self._folder.data), *options]
-        done = self._spawn(["/bin/sh", "-c", DETACH, "sh", str(self._folder.log), *server])
+        options = [
+            word for key, value in chosen.items() for word in ("-c", f"{key}={value}")
+        ]
+        server = [
+            self._binaries.program("postgres"),
+            "-D",
+            str(self._folder.data),
+            *options,
+        ]
+        done = self._spawn(
+            ["/bin/sh", "-c", DETACH, "sh", str(self._folder.log), *server]
+        )
         return int(done.stdout)
 
     def _clear_remains(self) -> None:
@@ -141,11 +177,15 @@ class Cluster:
         PostgreSQL itself takes a reused process id in the lock file for a living server. The kernel knows better: a process
         of this cluster has the data folder as its working directory.
         """
-        if not Path("/proc/self/cwd").exists():  # not Linux: PostgreSQL's own check has to do
+        if not Path(
+            "/proc/self/cwd"
+        ).exists():  # not Linux: PostgreSQL's own check has to do
             return
         pid = self.pid()
         if pid is not None and pid in self._processes():
-            raise self._failure(f"The embedded PostgreSQL (process {pid}) runs but does not answer.")
+            raise self._failure(
+                f"The embedded PostgreSQL (process {pid}) runs but does not answer."
+            )
         if not _wait(lambda: not self._processes(), ORPHAN_SECONDS):
             for orphan in self._processes():
                 os.kill(orphan, signal.SIGQUIT)
@@ -156,9 +196,15 @@ class Cluster:
     def _processes(self) -> list[int]:
         """Return the processes that work in the data folder: a postmaster and its children, if any."""
         data = str(self._folder.data.resolve())
-        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _cwd(entry) == data]
+        return [
+            int(entry.name)
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdigit() and _cwd(entry) == data
+        ]
 
-    def _run(self, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, program: str, *arguments: str | Path
+    ) -> subprocess.CompletedProcess[str]:
         return self._spawn([self._binaries.program(program), *map(str, arguments)])
 
     def _spawn(self, command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -179,9 +225,13 @@ class Cluster:
         """Return the error, with the last lines of what the server said."""
         output = _tail(self._folder.log, 0) if output is None else output
         if "No space left on device" in output:
-            return DatabaseUnavailable(f"{cause} The disk of {self._folder.place} is full.", "Free some space.")
+            return DatabaseUnavailable(
+                f"{cause} The disk of {self._folder.place} is full.", "Free some space."
+            )
         lines = [f"\n    {line}" for line in output.strip().splitlines()[-TAIL_LINES:]]
-        return DatabaseUnavailable(f"{cause}{''.join(lines)}\n ", f"The server's log is {self._folder.log}.")
+        return DatabaseUnavailable(
+            f"{cause}{''.join(lines)}\n ", f"The server's log is {self._folder.log}."
+        )
 
 
 def _tail(log: Path, start: int) -> str:
@@ -198,7 +248,9 @@ def _running(pid: int) -> bool:
     """Return whether a process lives; one that has died and that nobody has asked after does not."""
     try:
         os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        )
     except ProcessLookupError:
         return False
     except FileNotFoundError:  # no /proc on this system, or the process has just gone

@@ -40,7 +40,9 @@ class Database:
     @property
     def parameters(self) -> dict[str, str]:
         """The connection parameters by libpq's names, the password included."""
-        return {key: str(value) for key, value in conninfo_to_dict(self.conninfo).items()}
+        return {
+            key: str(value) for key, value in conninfo_to_dict(self.conninfo).items()
+        }
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -50,7 +52,9 @@ class Database:
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
         """Return a new connection; `options` go to `psycopg.connect`. Raises DatabaseUnavailable."""
         try:
-            return psycopg.connect(self.conninfo, **{"connect_timeout": CONNECT_SECONDS} | options)
+            return psycopg.connect(
+                self.conninfo, **{"connect_timeout": CONNECT_SECONDS} | options
+            )
         except psycopg.OperationalError as error:
             raise self._unavailable(error) from None
 
@@ -67,7 +71,10 @@ class Database:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -80,7 +87,11 @@ class Database:
 
     def _unavailable(self, error: psycopg.OperationalError) -> DatabaseUnavailable:
         said = str(error).strip().splitlines()[-1].rstrip(".")
-        step = "Start it with `tidegate database start`." if self.embedded else "Check TIDEGATE_DATABASE_URL and its server."
+        step = (
+            "Start it with `tidegate database start`."
+            if self.embedded
+            else "Check TIDEGATE_DATABASE_URL and its server."
+        )
         return DatabaseUnavailable(f"No connection to {self}: {said}.", step)
 
 
@@ -93,8 +104,16 @@ def open_database(settings: Settings | None = None) -> Database:
     settings = settings or get_settings()
     if settings.database_url is not None:
         return Database(parse_url(settings.database_url))
-    server = EmbeddedServer(settings.home, PROFILES[settings.postgres_profile] | settings.postgres_settings)
+    server = embedded_server(settings)
     return Database(server.join(), server)
+
+
+def embedded_server(settings: Settings) -> EmbeddedServer:
+    """Return the embedded server of these settings, without starting it."""
+    return EmbeddedServer(
+        settings.home,
+        {**PROFILES[settings.postgres_profile], **settings.postgres_settings},
+    )
 
 
 def parse_url(url: str) -> str:
@@ -103,7 +122,11 @@ def parse_url(url: str) -> str:
     Raises SettingsError; its text repeats nothing of `url`, which may hold a password.
     """
     try:
-        return make_conninfo(**conninfo_to_dict(re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url.strip())))
+        return make_conninfo(
+            **conninfo_to_dict(
+                re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url.strip())
+            )
+        )
     except psycopg.ProgrammingError:
         raise SettingsError(
             "TIDEGATE_DATABASE_URL is not a PostgreSQL address.",
@@ -116,11 +139,13 @@ def render_url(parameters: dict[str, str], scheme: str) -> str:
     from sqlalchemy.engine import URL
 
     rest = dict(parameters)
-    user, password, name = (rest.pop(key, None) for key in ("user", "password", "dbname"))
-    host, port = rest.get("host"), rest.get("port")
-    if host is None or "/" in host or "," in host or "," in (port or ""):
-        host = port = None
+    user, password, name = (
+        rest.pop(key, None) for key in ("user", "password", "dbname")
+    )
+    host, port = rest.get("host", "/"), rest.get("port")
+    if "/" in host or "," in host:
+        address: tuple[str | None, int | None] = (None, None)
     else:
-        rest.pop("host"), rest.pop("port", None)
-    url = URL.create(scheme, user, password, host, int(port) if port else None, name, rest)
+        address = (rest.pop("host"), int(rest.pop("port")) if port else None)
+    url = URL.create(scheme, user, password, *address, name, rest)
     return url.render_as_string(hide_password=False)

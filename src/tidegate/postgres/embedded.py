@@ -66,7 +66,9 @@ class EmbeddedServer:
 
     def leave(self) -> None:
         """Give the lease back; the last holder stops the server, unless an operator keeps it. Twice is once."""
-        if self._lease is None or os.getpid() != self._pid:  # a forked child leaves by ending
+        if (
+            self._lease is None or os.getpid() != self._pid
+        ):  # a forked child leaves by ending
             return
         atexit.unregister(self.leave)
         with self._leases.guarded():
@@ -93,7 +95,10 @@ class EmbeddedServer:
             folder, cluster = self._cluster()
             holders = self._leases.holders()
             if holders and not force:
-                raise DatabaseError(f"The server is in use by {_names(holders)}.", "End them, or stop it with --force.")
+                raise DatabaseError(
+                    f"The server is in use by {_names(holders)}.",
+                    "End them, or stop it with --force.",
+                )
             folder.kept.unlink(missing_ok=True)
             running = cluster.answers()
             if running:
@@ -101,8 +106,10 @@ class EmbeddedServer:
             return running
 
     def status(self) -> Status:
-        """Return what runs and who uses it."""
-        self._make_home()
+        """Return what runs and who uses it. Asking makes no folder."""
+        if not (self.home / "postgres").exists():
+            place = self.home / "postgres"
+            return Status(False, False, None, place / "data", place / "server.log", [])
         with self._leases.guarded():
             folder, cluster = self._cluster()
             running = cluster.answers()
@@ -125,7 +132,8 @@ class EmbeddedServer:
             (self.home / "postgres.lock").touch()
         except OSError as error:
             raise DatabaseUnavailable(
-                f"{self.home} cannot be written ({error.strerror}).", "Choose another folder with TIDEGATE_HOME."
+                f"{self.home} cannot be written ({error.strerror}).",
+                "Choose another folder with TIDEGATE_HOME.",
             ) from None
 
 

@@ -25,7 +25,9 @@ from tidegate.errors import DatabaseUnavailable
 from tidegate.postgres.account import Account
 
 SHELTER = Path("/var/lib/tidegate")
-SHORT = Path("/tmp")  # not the temporary folder of the environment: all holders must find the same one  # noqa: S108
+SHORT = Path(
+    "/tmp"
+)  # not the temporary folder of the environment: all holders must find the same one  # noqa: S108
 SOCKET_LIMIT = 103  # bytes without the final zero: 104 with it on macOS, 108 on Linux
 PORT = "5432"
 
@@ -58,7 +60,11 @@ class Folder:
         """The folder of the socket. A comma would split it in two for libpq, so such a path counts as too long."""
         near = self.place / "socket"
         length = len(os.fsencode(near / f".s.PGSQL.{PORT}"))
-        return near if length <= SOCKET_LIMIT and "," not in str(near) else SHORT / f"tidegate-{_digest(self.place)}"
+        return (
+            near
+            if length <= SOCKET_LIMIT and "," not in str(near)
+            else SHORT / f"tidegate-{_digest(self.place)}"
+        )
 
 
 def lay_out(home: Path) -> Folder:
@@ -92,8 +98,15 @@ def _choose_place(home: Path, link: Path, account: Account) -> Path:
 def _own_socket(folder: Folder) -> None:
     """Make the socket's folder; refuse one that somebody else laid there, as anybody can below /tmp."""
     socket = folder.socket
-    if socket.parent == SHORT and socket.exists() and socket.lstat().st_uid != folder.account.uid:
-        raise DatabaseUnavailable(f"{socket} belongs to another user.", "Remove it, or choose a shorter TIDEGATE_HOME.")
+    if (
+        socket.parent == SHORT
+        and socket.exists()
+        and socket.lstat().st_uid != folder.account.uid
+    ):
+        raise DatabaseUnavailable(
+            f"{socket} belongs to another user.",
+            "Remove it, or choose a shorter TIDEGATE_HOME.",
+        )
     folder.account.own(socket)
 
 

@@ -73,7 +73,11 @@ class Leases:
         """Return the live holders and remove what dead ones left. Call it guarded."""
         if not self._folder.is_dir():
             return []
-        return [_holder(path) for path in sorted(self._folder.iterdir()) if not _remove_if_dead(path)]
+        return [
+            _holder(path)
+            for path in sorted(self._folder.iterdir())
+            if not _remove_if_dead(path)
+        ]
 
 
 def _lock_within(file: TextIO, seconds: float) -> None:

@@ -42,4 +42,6 @@ TEST: Mapping[str, str] = MappingProxyType(
     }
 )
 
-PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType({"production": PRODUCTION, "test": TEST})
+PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {"production": PRODUCTION, "test": TEST}
+)
