@@ -2,8 +2,8 @@
 
 A decayed count forgets by itself and needs one number an item: d_h(t) = sum over earlier events 2^(-(t - t_e) / h).
 Serving has it live in SQL; training needs it as it was at thousands of past moments, so a clock is run through the
-window once and photographed a few dozen times. A query reads the latest photograph that is not younger than itself,
-which holds only events strictly before it.
+window once and leaves a few dozen snapshots. A query reads the latest one that is not later than itself, which holds
+only events strictly before it.
 """
 
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ DAY = 86_400.0  # seconds
 HALF_LIVES = np.array([1.0, 7.0, 30.0]) * DAY  # seconds
 WEEK = 1  # the column of the week's half-life
 
-# Photographs of one window: between two of them popularity hardly moves, and each costs 12 bytes an item.
+# Snapshots of one window: between two of them popularity hardly moves, and each costs 12 bytes an item.
 WINDOW_SNAPSHOTS = 64
-# Photographs that travel in a checkpoint, so that replayed moments find the popularity of their time.
+# Snapshots that travel in a checkpoint, so that replayed moments find the popularity of their time.
 CARRIED_SNAPSHOTS = 16
 
 
@@ -27,7 +27,7 @@ def decay(seconds: np.ndarray) -> np.ndarray:
 
 @dataclass
 class PopularityClock:
-    """Hold the decayed counts of N items at the time `at`, and photographs of earlier times.
+    """Hold the decayed counts of N items at the time `at`, and snapshots of earlier times.
 
     An event that arrives late counts with what is left of it. An event from the future moves the clock and makes all
     others old: refuse those before they get here.
@@ -77,9 +77,9 @@ class PopularityClock:
     def advance(
         self, items: np.ndarray, times: np.ndarray, asked: np.ndarray, limit: int = WINDOW_SNAPSHOTS
     ) -> None:
-        """Fold a window's events and photograph the clock at no more than `limit` of the moments `asked` (Q,).
+        """Fold a window's events and leave snapshots at no more than `limit` of the moments `asked` (Q,).
 
-        A moment before the clock's own time gets no photograph: the clock already knows what came later.
+        A moment before the clock's own time gets no snapshot: the clock already knows what came later.
         """
         order = np.argsort(times, kind="stable")
         items, times = items[order], times[order]
@@ -95,11 +95,11 @@ class PopularityClock:
         self._keep(taken)
 
     def latest(self, times: np.ndarray) -> np.ndarray:
-        """Return (Q,) which photograph each of `times` (Q,) reads; the oldest where all are younger."""
+        """Return (Q,) which snapshot each of `times` (Q,) reads; the oldest where all are younger."""
         return np.maximum(np.searchsorted(self.snapshot_times, times, side="right") - 1, 0)
 
     def thin(self, limit: int = CARRIED_SNAPSHOTS) -> None:
-        """Drop photographs until `limit` are left, spread over time; the newest always stays."""
+        """Drop snapshots until `limit` are left, spread over time; the newest always stays."""
         kept = list(np.flatnonzero(np.isfinite(self.snapshot_times)) if len(self.snapshot_times) > 1 else [0])
         while len(kept) > limit:
             del kept[int(np.argmin(np.diff(self.snapshot_times[kept])))]

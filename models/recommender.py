@@ -1,0 +1,140 @@
+"""One score: what the timeline points at, what everybody takes, and what this user takes again.
+
+    score(u, i, t) = u . v_i  +  w_pop . P_i(t)  +  w_rep . R_ui(t)
+
+The three parts are learned together, because they answer for each other: what popularity explains, the tower need not.
+There is no embedding of users. A user is a function of history, so new events count without training, and erasing the
+events erases the user. All three parts can be evaluated in SQL.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.batches import Batch
+from models.encoder import Architecture, Encoder
+from models.errors import CatalogueShrank
+from models.popularity import PopularityClock
+from models.timelines import PROFILE, Catalogue
+from models.whitening import Whitening, fit_whitening
+
+# An id may move an item by the length that its text gives it, no further: what text says of new items stays true.
+ID_BOUND = 1.0
+# Before anything is learned: the square root of how often the week and the month took an item.
+FIRST_POPULARITY = (0.0, 0.5, 0.5)
+# Before anything is learned: a user's own counts help a little, as in most domains.
+FIRST_REPEAT = (0.0, 0.5, 0.0, 0.0, 0.0, 0.0)
+
+
+class Recommender(nn.Module):
+    """Score every item of a catalogue for a user at a moment."""
+
+    def __init__(self, catalogue: Catalogue, architecture: Architecture | None = None, seed: int = 0) -> None:
+        super().__init__()
+        self.architecture = architecture or Architecture(text_dimensions=catalogue.text.shape[1])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._build(self.architecture)
+        self.item_ids: tuple[str, ...] = ()
+        self.clock = PopularityClock.empty(0)
+        self.increments = 0  # how often it was fitted
+        self.grow(catalogue)
+
+    def _build(self, architecture: Architecture) -> None:
+        d, whitened = architecture.dimensions, architecture.whitened_dimensions
+        self.projection = nn.Linear(whitened, d, bias=False)
+        nn.init.normal_(
+            self.projection.weight, std=d**-0.5
+        )  # a text of length one becomes a vector of about one
+        self.residual = nn.Parameter(torch.zeros(0, d))
+        self.encoder = Encoder(architecture)
+        self.start = nn.Parameter(torch.zeros(d))  # the state of a user without history
+        self.profile = nn.Linear(len(PROFILE), d, bias=False)
+        nn.init.zeros_(self.profile.weight)
+        self.popularity = nn.Parameter(torch.tensor(FIRST_POPULARITY))
+        self.repeat = nn.Parameter(torch.tensor(FIRST_REPEAT))
+        self.register_buffer("text", torch.zeros(0, whitened))
+        self.register_buffer("centre", torch.zeros(architecture.text_dimensions, dtype=torch.float64))
+        self.register_buffer(
+            "basis", torch.zeros(architecture.text_dimensions, whitened, dtype=torch.float64)
+        )
+        self.register_buffer("profile_mean", torch.zeros(len(PROFILE)))
+        self.register_buffer("profile_scale", torch.zeros(len(PROFILE)))  # zero: not fitted yet
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the weights are."""
+        return self.start.device
+
+    def grow(self, catalogue: Catalogue) -> None:
+        """Append the catalogue's new items.
+
+        Indices, vectors and counts of old items do not change. New items are added to the end, with the vector that
+        their text gives them and a residual of zero. Raises CatalogueShrank when the old items are not its beginning.
+        """
+        old = len(self)
+        if catalogue.item_ids[:old] != self.item_ids:
+            raise CatalogueShrank("the catalogue does not begin with the model's items; only append to it")
+        if catalogue.text.shape[1] != self.architecture.text_dimensions:
+            raise CatalogueShrank(
+                f"text embeddings have {catalogue.text.shape[1]} dimensions, the model was built for "
+                f"{self.architecture.text_dimensions}; use the language model it began with, or train a new one"
+            )
+        self._append(self._whitening(catalogue).apply(catalogue.text[old:]))
+        self.item_ids = tuple(catalogue.item_ids)
+        self.clock.grow(len(self))
+
+    def _whitening(self, catalogue: Catalogue) -> Whitening:
+        """Return the stored whitening, fitted on this catalogue if no earlier one had any text."""
+        stored = Whitening(self.centre.cpu().numpy(), self.basis.cpu().numpy())
+        if stored.fitted:
+            return stored
+        fitted = fit_whitening(catalogue.text, self.architecture.whitened_dimensions)
+        self.centre, self.basis = (torch.from_numpy(v).to(self.device) for v in (fitted.centre, fitted.basis))
+        return fitted
+
+    def _append(self, whitened: np.ndarray) -> None:
+        rows = torch.from_numpy(whitened).to(self.device)
+        self.text = torch.cat([self.text, rows])
+        zeros = self.residual.new_zeros(len(rows), self.architecture.dimensions)
+        self.residual = nn.Parameter(torch.cat([self.residual.detach(), zeros]))
+
+    def item_vectors(self) -> Tensor:
+        """Return v (N, d): the projected text plus the id residual, whose length is at most ID_BOUND."""
+        length = self.residual.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        return self.projection(self.text) + self.residual * (ID_BOUND / length).clamp_max(1.0)
+
+    def user_vectors(self, batch: Batch, items: Tensor) -> Tensor:
+        """Return u (Q, d) of the batch's queries, given the item vectors (N, d)."""
+        states = self.encoder(items[batch.items], batch.types, batch.gaps).flatten(0, 1)  # (B * T, d)
+        states = torch.cat([states, self.start[None].to(states.dtype)])
+        return states[batch.place].float() + self.profile(self.standardised(batch.profile))
+
+    def scores(self, batch: Batch, snapshots: Tensor) -> Tensor:
+        """Return the scores (Q, N) of all items, given the popularity snapshots (S, N, 3)."""
+        items = self.item_vectors()
+        users = self.user_vectors(batch, items)
+        popular = (snapshots @ self.popularity)[batch.snapshot]  # (Q, N)
+        scores = (users @ items.T).float() + popular
+        again = batch.repeat_values @ self.repeat  # (R,)
+        return scores.index_put((batch.repeat_query, batch.repeat_item), again, accumulate=True)
+
+    def standardised(self, profile: Tensor) -> Tensor:
+        """Return raw features (Q, F) as comparable numbers; what is unknown counts as average, which is zero."""
+        logged = torch.log1p(profile.clamp_min(0.0))
+        scale = torch.where(
+            self.profile_scale > 0, 1.0 / self.profile_scale, torch.zeros_like(self.profile_scale)
+        )
+        return torch.nan_to_num((logged - self.profile_mean) * scale, nan=0.0, posinf=0.0, neginf=0.0)
+
+    def fit_profile(self, profile: np.ndarray) -> None:
+        """Learn mean and scale of the features (Q, F) from the first rows that have any; later calls change nothing."""
+        if bool(self.profile_scale.any()) or not np.isfinite(profile).any():
+            return
+        logged = np.ma.masked_invalid(np.log1p(np.maximum(profile.astype(np.float64), 0.0)))
+        mean, scale = logged.mean(axis=0).filled(0.0), logged.std(axis=0).filled(0.0)
+        self.profile_mean = torch.from_numpy(mean).float().to(self.device)
+        self.profile_scale = torch.from_numpy(scale).float().to(self.device)
