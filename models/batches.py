@@ -1,7 +1,7 @@
 """Timelines as the tensors of one step.
 
 Queries of one user that lie close together share a *chunk*: a stretch of the timeline that begins early enough for its
-first query. A chunk of a few hundred bytes of history answers a hundred queries for little more than the price of one.
+first query, so that a hundred queries cost little more than one.
 Chunks of similar length share a batch, so that little is padded.
 """
 

@@ -61,8 +61,12 @@ class Queries:
 
     def targets(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (query (M,), item (M,)) of every event to be found, in the order of the queries."""
-        query, event = spans(self.start, self.stop)
+        query, event = self.target_events()
         return query, self.histories.items[event]
+
+    def target_events(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return (query (M,), position (M,)) of every event to be found, in the order of the queries."""
+        return spans(self.start, self.stop)
 
 
 def spans(lows: np.ndarray, highs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -33,12 +33,12 @@ def sampled_softmax_loss(
     items = model.item_vectors()
     users = model.user_vectors(batch, items)
     touched = _pairs(model, batch, snapshots, users, items, batch.repeat_query, batch.repeat_item)
-    touched = touched + batch.repeat_values @ model.repeat  # (R,)
+    touched = touched + model.again(batch)  # (R,)
     new = _pairs(model, batch, snapshots, users, items, batch.target_query, batch.target_item)  # (M,)
     known = batch.target_row >= 0
     target = torch.where(known, _padded(touched)[batch.target_row], new)
     rest = (users @ items[candidates].T).float() - log_expected
-    rest = rest + (snapshots[:, candidates] @ model.popularity)[batch.snapshot]
+    rest = rest + model.popular(snapshots[:, candidates])[batch.snapshot]
     rest = rest.masked_fill(touched_candidates(batch, candidates, len(model)), float("-inf"))[
         batch.target_query
     ]
@@ -67,7 +67,7 @@ def _pairs(
     item: Tensor,
 ) -> Tensor:
     """Return the scores (P,) of pairs of query (P,) and item (P,), without the repeat term."""
-    popular = snapshots[batch.snapshot[query], item] @ model.popularity
+    popular = model.popular(snapshots[batch.snapshot[query], item])
     return (users[query] * items[item]).sum(dim=1).float() + popular
 
 

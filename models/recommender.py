@@ -117,10 +117,16 @@ class Recommender(nn.Module):
         """Return the scores (Q, N) of all items, given the popularity snapshots (S, N, 3)."""
         items = self.item_vectors()
         users = self.user_vectors(batch, items)
-        popular = (snapshots @ self.popularity)[batch.snapshot]  # (Q, N)
-        scores = (users @ items.T).float() + popular
-        again = batch.repeat_values @ self.repeat  # (R,)
-        return scores.index_put((batch.repeat_query, batch.repeat_item), again, accumulate=True)
+        scores = (users @ items.T).float() + self.popular(snapshots)[batch.snapshot]
+        return scores.index_put((batch.repeat_query, batch.repeat_item), self.again(batch), accumulate=True)
+
+    def popular(self, features: Tensor) -> Tensor:
+        """Return w_pop . P (...) of popularity features (..., 3); a written-out sum stays float32 under autocast."""
+        return (features * self.popularity).sum(dim=-1)
+
+    def again(self, batch: Batch) -> Tensor:
+        """Return w_rep . R (R,) of the batch's repeat rows."""
+        return (batch.repeat_values * self.repeat).sum(dim=-1)
 
     def standardised(self, profile: Tensor) -> Tensor:
         """Return raw features (Q, F) as comparable numbers; what is unknown counts as average, which is zero."""
