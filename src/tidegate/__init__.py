@@ -1,7 +1,7 @@
 """tidegate: the recommender that lives in PostgreSQL and keeps learning.
 
-Importing this package costs nothing: every name is looked up on first use, so that `tidegate --help` and a trigger's
-helper script do not pay for a database driver.
+Importing this package costs nothing: every name is looked up on first use, so that `tidegate --help` and a
+trigger's helper script do not pay for a database driver.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@
     ├── WeightsMismatch            weights do not hash to their name
     └── LeaseLost                  another attempt took the window over
 
-Each error carries its cause and the next step, and `str()` gives both: the command line, the HTTP app and the log print the
-same sentence.
+Each error carries its cause and the next step, and `str()` gives both: the command line, the HTTP app and
+the log print the same sentence.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from __future__ import annotations
 class TidegateError(Exception):
     """An error that an operator or a caller can act on.
 
-    `cause` is one sentence without a stack trace's words; `next_step` says what to do. A subclass may set a `next_step`
-    that fits every cause.
+    `cause` is one sentence without a stack trace's words; `next_step` says what to do. A subclass may set a
+    `next_step` that fits every cause.
     """
 
     next_step: str = ""

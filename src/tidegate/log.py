@@ -2,8 +2,9 @@
 
     12:03:04 keeper   folded 1,204 events in 31 ms
 
-The second column is the part that speaks. With TIDEGATE_LOG_FORMAT=json the same event is one JSON object with the full
-time in UTC, for machines to read. Times on the readable line are local: a person compares them with a watch.
+The second column is the part that speaks. With TIDEGATE_LOG_FORMAT=json the same event is one JSON object
+with the full time in UTC, for machines to read. Times on the readable line are local: a person compares
+them with a watch.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ def get_log(part: str) -> logging.Logger:
     return logging.getLogger(f"{ROOT}.{part}")
 
 
-def configure(level: str = "INFO", form: Literal["text", "json"] = "text", stream: TextIO | None = None) -> None:
+def configure(
+    level: str = "INFO", form: Literal["text", "json"] = "text", stream: TextIO | None = None
+) -> None:
     """Send every log line of this process to `stream` (stderr if unsaid) in one form.
 
     Libraries speak from WARNING upwards only. Calling it again replaces the earlier choice.
@@ -41,7 +44,7 @@ class ReadableLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and the traceback below it where one was passed."""
-        clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        clock = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         line = f"{clock} {_part(record):<8} {level}{record.getMessage()}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line

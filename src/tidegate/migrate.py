@@ -1,6 +1,7 @@
 """The schema of a database, and how to bring it to this program's version.
 
-The same revisions as plain `alembic upgrade head` runs; this module is for programs that hold a Database already.
+The same revisions as plain `alembic upgrade head` runs; this module is for programs that hold a Database
+already.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
 
 def downgrade(database: Database, revision: str) -> None:
-    """Take the schema back to `revision`: "-1" for one step, "base" for nothing left. Data of dropped tables is lost."""
+    """Take the schema back to `revision`: "-1" for one step, "base" for nothing left. Their data is lost."""
     from alembic import command
 
     _run(database, lambda config: command.downgrade(config, revision))
@@ -59,14 +60,13 @@ def require(database: Database) -> None:
 
 
 def scripts_folder() -> Path:
-    """Return the folder of the revisions: beside `src` in a checkout, beside the package in an installation."""
+    """Return the folder of the revisions: beside `src` in a checkout, else beside the package."""
     package = Path(__file__).parent
     for folder in (package.parent / SCRIPTS, package.parent.parent / SCRIPTS):
         if (folder / "env.py").is_file():
             return folder
     raise TidegateError(
-        "The migrations are not installed.",
-        "Install tidegate from its repository: `make setup`.",
+        "The migrations are not installed.", "Install tidegate from its repository: `make setup`."
     )
 
 
@@ -86,7 +86,7 @@ def _scripts() -> ScriptDirectory:
 
 
 def _run(database: Database, action: Callable[[Config], None]) -> None:
-    """Run an Alembic command over a connection of our own, which env.py finds in the configuration's attributes."""
+    """Run an Alembic command over our own connection; env.py finds it in the attributes."""
     from sqlalchemy import create_engine, pool
 
     config = _config()

@@ -1,14 +1,14 @@
 """The SQL that runs, by name.
 
-Statements live in `sql/*.sql` as named blocks, so that an editor colours them, a DBA can read them, and Python says what it
-wants in one word:
+Statements live in `sql/*.sql` as named blocks, so that an editor colours them, a DBA can read them, and
+Python says what it wants in one word:
 
     -- claim_window --
     -- Take the oldest window of a stream that nobody works on.
     select ...
 
-`queries["claim_window"]` is the block's text. It goes to psycopg as it is: parameters are `%(name)s`, and a literal per cent
-sign is written twice.
+`queries["claim_window"]` is the block's text. It goes to psycopg as it is: parameters are `%(name)s`, and a
+literal per cent sign is written twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import LiteralString, cast
+from typing import LiteralString
 
 _HEADER = re.compile(r"^-- (?P<name>[a-z][a-z0-9_]*) --[ ]*\n(?=-- \S)", re.MULTILINE)
 
@@ -25,8 +25,8 @@ _HEADER = re.compile(r"^-- (?P<name>[a-z][a-z0-9_]*) --[ ]*\n(?=-- \S)", re.MULT
 class Queries(Mapping[str, LiteralString]):
     """The named blocks of every `.sql` file in a folder, read on first use.
 
-    Names are unique over all files. The text counts as a literal for type checkers because it comes from our own
-    files and never from a request.
+    Names are unique over all files. The text counts as a literal for type checkers because it comes from
+    our own files and never from a request.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,12 +38,14 @@ class Queries(Mapping[str, LiteralString]):
         for file in sorted(self._folder.glob("*.sql")):
             for name, text in read_blocks(file.read_text(encoding="utf-8")):
                 if name in blocks:
-                    raise ValueError(f"{file.name}: the block {name!r} exists already; block names are unique.")
-                blocks[name] = cast(LiteralString, text)
+                    raise ValueError(
+                        f"{file.name}: the block {name!r} exists already; block names are unique."
+                    )
+                blocks[name] = text
         return blocks
 
     def __getitem__(self, name: str) -> LiteralString:
-        """Return the statement, its one-line description included. Raises KeyError with the names there are."""
+        """Return the statement with its description. Raises KeyError with the names there are."""
         try:
             return self._blocks[name]
         except KeyError:

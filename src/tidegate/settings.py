@@ -1,8 +1,8 @@
 """Every setting, in one place.
 
-A setting is an environment variable with the prefix TIDEGATE_, or a line of `.env` in the current folder; the environment
-wins. `DATABASE_URL` is never read: the queue's client library lets that name redirect its own connections, so a value meant
-for another program would split tidegate over two databases.
+A setting is an environment variable with the prefix TIDEGATE_, or a line of `.env` in the current folder;
+the environment wins. `DATABASE_URL` is never read: the queue's client library lets that name redirect its
+own connections, so a value meant for another program would split tidegate over two databases.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ class Settings(BaseSettings):
     )
 
     database_url: str | None = Field(
-        None,
-        repr=False,
-        description="PostgreSQL 15+ with pgvector, as URI or key=value; unset = embedded.",
+        None, repr=False, description="PostgreSQL 15+ with pgvector, as URI or key=value; unset = embedded."
     )
     home: Path = Field(
         Path(".tidegate"),
@@ -45,36 +43,26 @@ class Settings(BaseSettings):
         description="The folder of the embedded server and of local files.",
     )
     postgres_profile: Literal["production", "test"] = Field(
-        "production",
-        description="Settings of the embedded server; 'test' gives up durability for speed.",
+        "production", description="Settings of the embedded server; 'test' gives up durability for speed."
     )
     postgres_settings: dict[str, str] = Field(
         default_factory=dict,
         description='More settings of the embedded server, as JSON: {"shared_buffers": "1GB"}.',
     )
     broker_url: str | None = Field(
-        None,
-        repr=False,
-        description="The queue of the workers; unset = PGMQ in the same database.",
+        None, repr=False, description="The queue of the workers; unset = PGMQ in the same database."
     )
     result_backend: str | None = Field(
-        None,
-        repr=False,
-        description="Where task results go; unset = the same database.",
+        None, repr=False, description="Where task results go; unset = the same database."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where training runs; auto = a GPU if any."
     )
     text_model: Path | None = Field(
-        None,
-        description="Folder of a BERT-family text encoder; unset = packaged MiniLM.",
+        None, description="Folder of a BERT-family text encoder; unset = packaged MiniLM."
     )
-    http_host: str = Field(
-        "127.0.0.1", description="Address that the HTTP app listens on."
-    )
-    http_port: int = Field(
-        8765, ge=1, le=65535, description="Port that the HTTP app listens on."
-    )
+    http_host: str = Field("127.0.0.1", description="Address that the HTTP app listens on.")
+    http_port: int = Field(8765, ge=1, le=65535, description="Port that the HTTP app listens on.")
     trainer_max_windows: int = Field(
         50, ge=1, description="Windows after which a trainer process is replaced."
     )
@@ -82,9 +70,7 @@ class Settings(BaseSettings):
         4096, ge=256, description="Memory in MB above which a trainer is replaced."
     )
     lease_seconds: int = Field(
-        60,
-        ge=5,
-        description="Silence after which a window is given to another attempt.",
+        60, ge=5, description="Silence after which a window is given to another attempt."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least level that is logged."
@@ -114,10 +100,9 @@ def read_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them at run time
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
-    except (
-        ValueError
-    ) as error:  # JSON that does not parse reaches us as pydantic-settings' own error
-        raise SettingsError(f"A setting cannot be read: {error}.") from None
+    except UnreadableSetting as error:  # JSON that does not parse
+        field = re.search(r'field "(\w+)"', str(error))
+        raise SettingsError(f"{_variable((field[1],) if field else ())} is not JSON.") from None
 
 
 @lru_cache(maxsize=1)
@@ -127,10 +112,7 @@ def get_settings() -> Settings:
 
 
 def _explain(error: ValidationError) -> str:
-    wrong = (
-        f"{_variable(item['loc'])}: {item['msg'].lower()}"
-        for item in error.errors(include_input=False)
-    )
+    wrong = (f"{_variable(item['loc'])}: {item['msg'].lower()}" for item in error.errors(include_input=False))
     return f"Wrong setting. {'; '.join(wrong)}."
 
 

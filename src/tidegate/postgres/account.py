@@ -1,7 +1,7 @@
 """The operating-system user that the embedded server runs as.
 
-PostgreSQL refuses to run as root. So root starts the server as `postgres` where that user exists, else as `nobody`, which
-every Unix has: no user is ever created. Everybody else starts it as themselves.
+PostgreSQL refuses to run as root. So root starts the server as `postgres` where that user exists, else as
+`nobody`, which every Unix has: no user is ever created. Everybody else starts it as themselves.
 """
 
 from __future__ import annotations
@@ -58,16 +58,17 @@ class Account:
 
     @property
     def spawn(self) -> dict[str, Any]:
-        """Keyword arguments that make `subprocess.run` start a program as this user, with none of root's groups."""
+        """Arguments with which `subprocess.run` starts a program as this user, without root's groups."""
         if self.uid == os.geteuid():
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def can(self, *command: str | Path) -> bool:
-        """Return whether a command succeeds as this user: it asks the kernel, so mount options and ACLs count."""
+        """Return whether a command succeeds as this user. It asks the kernel: ACLs and mounts count."""
         try:
             done = subprocess.run(
                 [str(word) for word in command],
+                check=False,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

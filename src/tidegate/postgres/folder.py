@@ -10,8 +10,8 @@
         socket/           the only door: there is no TCP port
         binaries-18.6.3/  a copy, only where the server's user cannot read the installed ones
 
-If the server's user cannot enter TIDEGATE_HOME (root's private home), `postgres` is a symbolic link to a folder below
-/var/lib/tidegate. If the path is too long for a socket, the socket is below /tmp.
+If the server's user cannot enter TIDEGATE_HOME (root's private home), `postgres` is a symbolic link to a
+folder below /var/lib/tidegate. If the path is too long for a socket, the socket is below /tmp.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ from tidegate.errors import DatabaseUnavailable
 from tidegate.postgres.account import Account
 
 SHELTER = Path("/var/lib/tidegate")
-SHORT = Path(
-    "/tmp"
-)  # not the temporary folder of the environment: all holders must find the same one  # noqa: S108
+SHORT = Path("/tmp")  # not the temporary folder of the environment: all holders must find the same one  # noqa: S108
 SOCKET_LIMIT = 103  # bytes without the final zero: 104 with it on macOS, 108 on Linux
 PORT = "5432"
 
@@ -57,7 +55,7 @@ class Folder:
 
     @property
     def socket(self) -> Path:
-        """The folder of the socket. A comma would split it in two for libpq, so such a path counts as too long."""
+        """The folder of the socket. libpq splits at commas, so a path with one counts as too long."""
         near = self.place / "socket"
         length = len(os.fsencode(near / f".s.PGSQL.{PORT}"))
         return (
@@ -98,14 +96,9 @@ def _choose_place(home: Path, link: Path, account: Account) -> Path:
 def _own_socket(folder: Folder) -> None:
     """Make the socket's folder; refuse one that somebody else laid there, as anybody can below /tmp."""
     socket = folder.socket
-    if (
-        socket.parent == SHORT
-        and socket.exists()
-        and socket.lstat().st_uid != folder.account.uid
-    ):
+    if socket.parent == SHORT and socket.exists() and socket.lstat().st_uid != folder.account.uid:
         raise DatabaseUnavailable(
-            f"{socket} belongs to another user.",
-            "Remove it, or choose a shorter TIDEGATE_HOME.",
+            f"{socket} belongs to another user.", "Remove it, or choose a shorter TIDEGATE_HOME."
         )
     folder.account.own(socket)
 

@@ -1,8 +1,9 @@
 """Who uses the embedded server, counted so that a crash cannot miscount.
 
-Every holder keeps a shared lock on a file of its own; the kernel drops the lock of a process that dies, however it dies.
-A counter in a file would be wrong after the first `kill -9`, and a list of process ids after the first reused one. One more
-lock, the guard, stands around every start, stop, and change of holders.
+Every holder keeps a shared lock on a file of its own; the kernel drops the lock of a process that dies,
+however it dies. A counter in a file would be wrong after the first `kill -9`, and a list of process ids
+after the first reused one. One more lock, the guard, stands around every start, stop, and change of
+holders.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ GUARD_PAUSE = 0.02
 class Lease:
     """One holder's claim on the server; it lasts until it is released or the process has died.
 
-    It belongs to the process, not to a thread. A forked child shares it: the claim then ends with the last of the two.
+    It belongs to the process, not to a thread. A forked child shares it: the claim then ends with the last
+    of the two.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -73,15 +75,11 @@ class Leases:
         """Return the live holders and remove what dead ones left. Call it guarded."""
         if not self._folder.is_dir():
             return []
-        return [
-            _holder(path)
-            for path in sorted(self._folder.iterdir())
-            if not _remove_if_dead(path)
-        ]
+        return [_holder(path) for path in sorted(self._folder.iterdir()) if not _remove_if_dead(path)]
 
 
 def _lock_within(file: TextIO, seconds: float) -> None:
-    """Lock `file` for us alone. flock has no timeout of its own, and an alarm needs the main thread: so this polls."""
+    """Lock `file` for us alone. flock has no timeout and an alarm needs the main thread: so this polls."""
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -1,7 +1,7 @@
 """The settings that the embedded server starts with, each with its reason.
 
-They go on the server's command line, so they win over postgresql.conf and change with the program, not with the data folder.
-An operator's own come last: TIDEGATE_POSTGRES_SETTINGS='{"shared_buffers": "1GB"}'.
+They go on the server's command line, so they win over postgresql.conf and change with the program, not with
+the data folder. An operator's own come last: TIDEGATE_POSTGRES_SETTINGS='{"shared_buffers": "1GB"}'.
 """
 
 from __future__ import annotations
@@ -42,6 +42,4 @@ TEST: Mapping[str, str] = MappingProxyType(
     }
 )
 
-PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {"production": PRODUCTION, "test": TEST}
-)
+PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType({"production": PRODUCTION, "test": TEST})
