@@ -1,0 +1,104 @@
+"""One PostgreSQL for the whole run, one migrated template in it, one clone of that for each test.
+
+Cloning costs tens of milliseconds, so every test has a database of its own and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.databases import clone, drop
+from tidegate import migrate
+from tidegate.postgres import Database, EmbeddedServer
+from tidegate.postgres.profiles import TEST
+from tidegate.settings import get_settings
+
+TEMPLATE = "template_tidegate"
+_numbers = count(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Hide the developer's settings: no TIDEGATE_, no PG, no DATABASE_URL, no .env, no .tidegate."""
+    for name in [
+        name for name in os.environ if name.startswith(("TIDEGATE_", "PG")) or name == "DATABASE_URL"
+    ]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def server_home() -> Iterator[Path]:
+    """A folder that the server's user can enter (pytest's own are private) and that is gone afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="tidegate-test-", dir="/tmp"))
+    home.chmod(0o755)
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server(server_home: Path) -> Iterator[Database]:
+    """The run's PostgreSQL, without durability, as its database `tidegate`."""
+    embedded = EmbeddedServer(server_home, TEST)
+    database = Database(embedded.join(), embedded)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def template(server: Database) -> Database:
+    """A database with the whole schema and no rows. Clone it, never write to it."""
+    made = clone(server, TEMPLATE, "template0")
+    migrate.upgrade(made)
+    return made
+
+
+@pytest.fixture
+def database(server: Database, template: Database) -> Iterator[Database]:
+    """A fresh database with the whole schema."""
+    made = clone(server, f"test_{next(_numbers)}", TEMPLATE)
+    yield made
+    drop(server, made)
+
+
+@pytest.fixture
+def empty_database(server: Database) -> Iterator[Database]:
+    """A fresh database that no migration has touched."""
+    made = clone(server, f"empty_{next(_numbers)}", "template0")
+    yield made
+    drop(server, made)
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[psycopg.Connection]:
+    """A connection to `database` in autocommit: each statement is a transaction, as most writers send them."""
+    with database.connect(autocommit=True) as made:
+        yield made
+
+
+@pytest.fixture
+def environment(database: Database) -> dict[str, str]:
+    """The environment of a process that shall work on `database`."""
+    return os.environ | {"TIDEGATE_DATABASE_URL": database.conninfo}
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder for an embedded server of the test's own."""
+    made = Path(tempfile.mkdtemp(prefix="tidegate-home-", dir="/tmp"))
+    made.chmod(0o755)
+    yield made
+    EmbeddedServer(made).stop(force=True)
+    shutil.rmtree((made / "postgres").resolve(), ignore_errors=True)
+    shutil.rmtree(made, ignore_errors=True)

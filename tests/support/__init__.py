@@ -1,0 +1,1 @@
+"""What many tests need: databases, processes, and waiting for something to become true."""
