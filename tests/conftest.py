@@ -82,7 +82,7 @@ def empty_database(server: Database) -> Iterator[Database]:
 
 @pytest.fixture
 def connection(database: Database) -> Iterator[psycopg.Connection]:
-    """A connection to `database` in autocommit: each statement is a transaction, as most writers send them."""
+    """A connection to `database` in autocommit: each statement is a transaction of its own."""
     with database.connect(autocommit=True) as made:
         yield made
 
