@@ -1,7 +1,8 @@
 """Versioned SQL objects: a migration names a file, the file holds the body.
 
-`sql/functions/ingest_flaw_v01.sql` is version 1 of `ingest_flaw`. A released file is never edited (a test keeps their
-hashes): a change is a copy to `_v02` and a short revision that installs it and, on the way down, the one before.
+`sql/functions/ingest_flaw_v01.sql` is version 1 of `ingest_flaw`. A released file is never edited (a test
+keeps their hashes): a change is a copy to `_v02` and a short revision that installs it and, on the way down,
+the one before.
 """
 
 from __future__ import annotations

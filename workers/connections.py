@@ -1,7 +1,7 @@
 """One database handle a process, one connection a thread.
 
-The handle keeps the embedded server alive for as long as the process lives. Connections are made on first use, in the
-thread or process that uses them, and replaced when the server was restarted.
+The handle keeps the embedded server alive for as long as the process lives. Connections are made on first
+use, in the thread or process that uses them, and replaced when the server was restarted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The task of the `gpu` queue: train on windows, in order, in a process of their own.
 
-This module and all that it imports stay free of torch: a parent that has touched CUDA poisons its children, and memory
-on a GPU is freed only when the process that took it dies.
+This module and all that it imports stay free of torch: a parent that has touched CUDA poisons its children,
+and memory on a GPU is freed only when the process that took it dies.
 """
 
 from __future__ import annotations

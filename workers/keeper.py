@@ -1,8 +1,8 @@
 """The keeper: one small process that keeps everything moving, and that nothing waits for.
 
-It folds new batches into the live features, cuts what nudges missed, expires leases, repeats lost tasks, makes tomorrow's
-partitions, and hands tasks on where the broker is not PostgreSQL. Each of these is one idempotent SQL call: two keepers
-do no harm, and without one reads stay right and only get slower.
+It folds new batches into the live features, cuts what nudges missed, expires leases, repeats lost tasks,
+makes tomorrow's partitions, and hands tasks on where the broker is not PostgreSQL. Each of these is one
+idempotent SQL call: two keepers do no harm, and without one reads stay right and only get slower.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Hands tasks that SQL has put on the PostgreSQL queue on to another broker.
 
-The trigger always enqueues in the writer's transaction; where Celery listens on RabbitMQ or Redis, the keeper moves the
-messages. A message is deleted after it was sent, so a crash between the two sends it twice, which every task allows.
+The trigger always enqueues in the writer's transaction; where Celery listens on RabbitMQ or Redis, the keeper
+moves the messages. A message is deleted after it was sent, so a crash between the two sends it twice, which
+every task allows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The parent's side of the trainer process: start it, give it runs, replace it.
 
-The child keeps the live weights warm between windows. It is replaced after an error, after so many windows, or when it
-has grown too large, because that is the only thing that gives a GPU's memory back.
+The child keeps the live weights warm between windows. It is replaced after an error, after so many windows,
+or when it has grown too large, because that is the only thing that gives a GPU's memory back.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Trainer:
     def train(self, run: Run) -> dict[str, Any]:
         """Have the child train a run; return its report. Raises TrainerFailed."""
         process = self.started()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             process.stdin.write(json.dumps(asdict(run)) + "\n")
             process.stdin.flush()

@@ -1,7 +1,8 @@
 """PostgreSQL as Celery's broker: kombu's PGMQ transport with its three gaps closed.
 
-As shipped, long reply-queue names are refused, and direct bindings live in the memory of one process, so that inspect
-and control never hear an answer. The third gap, an overload of `pgmq.send_topic`, is closed by a migration.
+As shipped, long reply-queue names are refused, and direct bindings live in the memory of one process, so that
+inspect and control never hear an answer. The third gap, an overload of `pgmq.send_topic`, is closed by a
+migration.
 """
 
 from __future__ import annotations

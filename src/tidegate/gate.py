@@ -1,7 +1,7 @@
 """The gate: a candidate goes live because it did better on events later than all it has learned, or not at all.
 
-Judged on the window's last part by time, which the candidate has not seen, against the live version and against recent
-popularity. The verdict and its figures become rows, whichever it is.
+Judged on the window's last part by time, which the candidate has not seen, against the live version and
+against recent popularity. The verdict and its figures become rows, whichever it is.
 """
 
 from __future__ import annotations
@@ -49,16 +49,28 @@ def interval(difference: np.ndarray, users: np.ndarray, seed: int = 0) -> tuple[
 
 
 def judge(
-    users: np.ndarray, candidate: np.ndarray, popularity: np.ndarray, live: np.ndarray | None
+    users: np.ndarray,
+    candidate: np.ndarray,
+    popularity: np.ndarray,
+    live: np.ndarray | None,
 ) -> Verdict:
     """Judge a candidate by the ranks (n,) that it, popularity and the live version give the same later events (n,)."""
     if len(candidate) < LEAST_EVENTS:
-        return Verdict("refuse", f"{len(candidate)} later events are too few to judge by; {LEAST_EVENTS} are needed")
+        return Verdict(
+            "refuse",
+            f"{len(candidate)} later events are too few to judge by; {LEAST_EVENTS} are needed",
+        )
     new, popular = gains(candidate), gains(popularity)
     if new.mean() <= popular.mean():
-        return Verdict("refuse", f"ndcg@10 {new.mean():.4f} is not above recent popularity's {popular.mean():.4f}")
+        return Verdict(
+            "refuse",
+            f"ndcg@10 {new.mean():.4f} is not above recent popularity's {popular.mean():.4f}",
+        )
     if live is None:
-        return Verdict("promote", f"first version: ndcg@10 {new.mean():.4f} against popularity's {popular.mean():.4f}")
+        return Verdict(
+            "promote",
+            f"first version: ndcg@10 {new.mean():.4f} against popularity's {popular.mean():.4f}",
+        )
     old = gains(live)
     low, high = interval(new - old, users)
     figures = (

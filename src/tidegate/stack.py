@@ -1,7 +1,7 @@
 """The whole stack as child processes of one: what `tidegate up`, the demo and the acceptance tests start.
 
-On a server each of these is a service of its own (docker-compose.yml shows them); here one command starts all, hands their
-log lines on, and ends all. A child that dies is started again, as any supervisor would.
+On a server each of these is a service of its own (docker-compose.yml shows them); here one command starts
+all, hands their log lines on, and ends all. A child that dies is started again, as any supervisor would.
 """
 
 from __future__ import annotations
@@ -24,13 +24,33 @@ PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 15.0
 RESTART_SECONDS = 2.0
 
-CELERY = (sys.executable, "-m", "celery", "-A", "workers", "worker", "--loglevel", "warning")
+CELERY = (
+    sys.executable,
+    "-m",
+    "celery",
+    "-A",
+    "workers",
+    "worker",
+    "--loglevel",
+    "warning",
+)
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "keeper": (sys.executable, "-m", "workers.keeper"),
     # Threads, because both tasks wait for PostgreSQL and Feast takes seconds to import in each process.
-    "features": (*CELERY, "-Q", "features,housekeeping", "-n", "features@%h", "--pool", "threads", "-c", "2", *QUIET),
+    "features": (
+        *CELERY,
+        "-Q",
+        "features,housekeeping",
+        "-n",
+        "features@%h",
+        "--pool",
+        "threads",
+        "-c",
+        "2",
+        *QUIET,
+    ),
     # Solo, because a forked child cannot use CUDA, and the trainer is a process of its own anyway.
     "gpu": (*CELERY, "-Q", "gpu", "-n", "gpu@%h", "--pool", "solo", "-c", "1", *QUIET),
     "api": (sys.executable, "-m", "tidegate", "serve"),
@@ -103,7 +123,11 @@ class Stack:
         if "gpu" in names or "features" in names:
             require("celery", "torch")
         # One thread a process: two OpenMP threads that fight another job are slower than one.
-        base = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+        base = {
+            "OMP_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "PYTHONUNBUFFERED": "1",
+        }
         merged = base | dict(os.environ) | dict(environment or {})
         self.services = {name: Service(name, COMMANDS[name], merged) for name in names}
         self.say = say
@@ -114,7 +138,10 @@ class Stack:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for service in self.services.values():
             service.stop()
@@ -126,7 +153,8 @@ class Stack:
         for service in self.services.values():
             if (code := service.process.poll()) is not None:
                 raise TidegateError(
-                    f"The {service.name} process ended with exit code {code}.", "Its last lines above say why."
+                    f"The {service.name} process ended with exit code {code}.",
+                    "Its last lines above say why.",
                 )
 
     def supervise(self, stop: threading.Event) -> None:
@@ -134,7 +162,10 @@ class Stack:
         while not stop.wait(0.5):
             for service in self.services.values():
                 if service.process.poll() is not None:
-                    self.say(service.name, f"{service.name} ended with exit code {service.process.returncode}; starting it again")
+                    self.say(
+                        service.name,
+                        f"{service.name} ended with exit code {service.process.returncode}; starting it again",
+                    )
                     time.sleep(RESTART_SECONDS)
                     service.start(self.say)
 

@@ -1,7 +1,7 @@
 """Model versions: published in one transaction, live by one pointer flip.
 
-Either everything about a version is there (weights, evaluations, verdict, item and user vectors, the pointer) or nothing is,
-and only the run that still holds the window's newest fencing token can publish.
+Either everything about a version is there (weights, evaluations, verdict, item and user vectors, the pointer)
+or nothing is, and only the run that still holds the window's newest fencing token can publish.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class Publication:
     evaluations: tuple[Evaluation, ...]
     items: Vectors
     users: Vectors
-    seen_until: np.ndarray = field(repr=False)  # (users,) unix seconds of the newest event in each user vector
+    seen_until: np.ndarray = field(
+        repr=False
+    )  # (users,) unix seconds of the newest event in each user vector
 
 
 def publish(connection: psycopg.Connection, publication: Publication) -> int:
@@ -69,7 +71,8 @@ def publish(connection: psycopg.Connection, publication: Publication) -> int:
         if publication.verdict.promoted:
             copy_vectors(connection, publication, version)
             connection.execute(
-                queries["deploy"], {"version": version, "reason": publication.verdict.reason}
+                queries["deploy"],
+                {"version": version, "reason": publication.verdict.reason},
             )
     return version
 
@@ -110,7 +113,14 @@ def insert_evaluations(connection: psycopg.Connection, publication: Publication,
         cursor.executemany(
             queries["insert_evaluation"],
             [
-                (publication.run.run_id, e.subject, e.slice, e.metric, e.value, about.get(e.subject))
+                (
+                    publication.run.run_id,
+                    e.subject,
+                    e.slice,
+                    e.metric,
+                    e.value,
+                    about.get(e.subject),
+                )
                 for e in publication.evaluations
             ],
         )
@@ -143,7 +153,10 @@ def read_weights(connection: psycopg.Connection, version: int) -> bytes:
     """Return the weights of a version. Raises WeightsMismatch unless they hash to their name."""
     row = connection.execute(queries["read_weights"], {"version": version}).fetchone()
     if row is None:
-        raise WeightsMismatch(f"Version {version} has no weights.", "List the versions with `tidegate versions list`.")
+        raise WeightsMismatch(
+            f"Version {version} has no weights.",
+            "List the versions with `tidegate versions list`.",
+        )
     name, content = row
     if sha256(content).hexdigest() != name:
         raise WeightsMismatch(

@@ -1,7 +1,7 @@
 """Windows and the leases on them.
 
-A window is a fixed set of events. Whoever trains on it holds a run: a lease with a heartbeat and a fencing token. The table
-is the truth; a task that comes twice or never changes nothing.
+A window is a fixed set of events. Whoever trains on it holds a run: a lease with a heartbeat and a fencing
+token. The table is the truth; a task that comes twice or never changes nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def claim(connection: psycopg.Connection, stream: str, worker: str, lease: timed
     """Claim the oldest ready window of a stream; None while an older one is unfinished or another worker holds it."""
     with connection.cursor(row_factory=class_row(Run)) as cursor:
         return cursor.execute(
-            queries["claim_window"], {"stream": stream, "worker": worker, "lease": lease}
+            queries["claim_window"],
+            {"stream": stream, "worker": worker, "lease": lease},
         ).fetchone()
 
 
@@ -45,6 +46,7 @@ def fail(connection: psycopg.Connection, run: Run, error: str, attempts: int) ->
     with connection.transaction():
         connection.execute(queries["fail_run"], {"token": run.token, "error": error})
         parked = connection.execute(
-            queries["park_window"], {"window": run.window_id, "attempts": attempts, "error": error}
+            queries["park_window"],
+            {"window": run.window_id, "attempts": attempts, "error": error},
         )
         return parked.rowcount == 1

@@ -23,9 +23,7 @@ try next
 def demo(
     quick: Annotated[
         bool,
-        typer.Option(
-            "--quick", help="400 households instead of 2,469: within 90 seconds."
-        ),
+        typer.Option("--quick", help="400 households instead of 2,469: within 90 seconds."),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON line last, and nothing else.")
@@ -34,9 +32,7 @@ def demo(
         bool,
         typer.Option("--reset", help="Drop what the database holds, whatever it is."),
     ] = False,
-    windows: Annotated[
-        int, typer.Option(min=1, max=50, help="Windows in the later weeks.")
-    ] = 4,
+    windows: Annotated[int, typer.Option(min=1, max=50, help="Windows in the later weeks.")] = 4,
 ) -> None:
     """Load a year of baskets by SQL and watch thresholds fire, versions train and recommendations change."""
     from rich.console import Console
@@ -60,9 +56,7 @@ def demo(
         report(console, summary)
 
 
-def play(
-    database: Any, journey: Any, console: Any, quiet: bool, windows: int
-) -> dict[str, Any]:
+def play(database: Any, journey: Any, console: Any, quiet: bool, windows: int) -> dict[str, Any]:
     """Start the stack and tell the story; return its figures."""
     from tidegate.demo.story import Story
     from tidegate.demo.view import View
@@ -92,13 +86,9 @@ def make_room(database: Any, reset: bool) -> None:
             "select shobj_description(oid, 'pg_database') from pg_database where datname = current_database()"
         ).fetchone()
         name = connection.info.dbname
-        used = connection.execute(
-            "select to_regclass('ingest.behaviour_events') is not null"
-        ).fetchone()[0]
+        used = connection.execute("select to_regclass('ingest.behaviour_events') is not null").fetchone()[0]
         if used and mark[0] != MARK and not reset:
-            used = connection.execute(
-                "select exists (select from ingest.behaviour_events)"
-            ).fetchone()[0]
+            used = connection.execute("select exists (select from ingest.behaviour_events)").fetchone()[0]
         if used and mark[0] != MARK and not reset:
             raise TidegateError(
                 f"The database {name} holds events that are not the demo's.",
@@ -119,9 +109,7 @@ def recreate(database: Any, name: str) -> None:
     from psycopg import sql
 
     with database.named("postgres").connect(autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
-        )
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
         connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
 
 
@@ -130,9 +118,7 @@ def report(console: Any, summary: dict[str, Any]) -> None:
     from tidegate.demo.view import recommendations
 
     household = summary["household"]
-    console.print(
-        recommendations(f"{household} before the later weeks", summary["before"])
-    )
+    console.print(recommendations(f"{household} before the later weeks", summary["before"]))
     console.print(recommendations(f"{household} after them", summary["after"]))
     console.print(
         f"{summary['events']:,} events, {summary['windows']} windows, {summary['versions']} versions, "

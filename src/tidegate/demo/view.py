@@ -24,9 +24,7 @@ LINES = 8
 class View:
     """Show scenes until closed. With `quiet`, show nothing."""
 
-    def __init__(
-        self, connection: psycopg.Connection[Any], console: Console, quiet: bool
-    ) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], console: Console, quiet: bool) -> None:
         self.connection = connection
         self.console = console
         self.quiet = quiet
@@ -66,9 +64,7 @@ class View:
         if scene.title != self.title:
             self.title = scene.title
             if not self.quiet and not self.live:
-                self.console.print(
-                    f"[bold]{now - self.started:5.0f} s  {scene.title}[/bold]"
-                )
+                self.console.print(f"[bold]{now - self.started:5.0f} s  {scene.title}[/bold]")
         if self.live and now - self.looked >= REFRESH:
             self.looked = now
             row = self.connection.execute(queries["demo_progress"]).fetchone()

@@ -29,6 +29,17 @@ select t.user_id, t.position, t.item_ids, t.event_types, t.occurred, t.event_val
  where t.newer < %(limit)s
  order by t.user_id, t.position
 
+-- histories --
+-- The newest rows of some users up to a position, in order.
+select t.user_id, t.position, t.item_ids, t.event_types, t.occurred, t.event_values
+  from unnest(%(users)s::text[]) as l (user_id)
+ cross join lateral (
+       select u.*, sum(u.n) over (order by u.position desc) - u.n as newer
+         from features.user_timelines u
+        where u.user_id = l.user_id and u.stream = %(stream)s and u.position <= %(last)s) t
+ where t.newer < %(limit)s
+ order by t.user_id, t.position
+
 -- earlier_windows --
 -- What replay can draw from: position and size of the stream's windows before a position.
 select position, n from learning.windows

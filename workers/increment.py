@@ -1,0 +1,365 @@
+"""One increment, from a claimed window to a published version.
+
+In this order, because each step's fairness rests on it: read what the position allows, score the live version
+on the window before anything has learned from it, fit a copy on all but the window's last part, judge both on
+that last part, publish. What the gate kept from the candidate, the next increment learns from.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, replace
+from math import inf
+from typing import Any
+
+import numpy as np
+import psycopg
+import torch
+
+from models import checkpoint, export
+from models.evaluation import RankedEvents, Scorer, metrics, rank
+from models.histories import target_queries
+from models.recommender import Recommender
+from models.scorers import FrequencyScorer, ModelScorer, PopularityScorer
+from models.text import TextEncoder, load_minilm
+from models.timelines import PROFILE, Catalogue, Timeline, target_moments
+from models.training import FitReport, FitSettings, Progress, fit
+from tidegate import features
+from tidegate.gate import Verdict, judge
+from tidegate.log import get_log
+from tidegate.postgres import Database
+from tidegate.settings import get_settings
+from tidegate.versions import Evaluation, Publication, Vectors, publish, read_weights
+from tidegate.windows import Run
+from workers import reading
+from workers.reading import Row, Task, narrow
+
+log = get_log("trainer")
+
+# The part of the window, by time, that the candidate does not see and the gate judges by.
+HOLDOUT_SHARE = 0.2
+HOLDOUT_EVENTS = 10_000
+# Events of a window that are scored before training, the latest ones: enough for a figure with three digits.
+SCORED_EVENTS = 20_000
+# Moments that get point-in-time features, the latest ones; the others count as average.
+PROFILED_MOMENTS = 20_000
+# A version carries vectors of so many users; the others are answered from their newest events.
+ACTIVE_USERS = 10_000
+REPORTED = ("recall@1", "recall@10", "recall@20", "ndcg@10", "mrr@20", "events", "users")
+
+
+@dataclass
+class Stopwatch:
+    """Seconds of each step of a run."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step."""
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 3)
+
+    def total(self) -> dict[str, float]:
+        """Return the seconds, their sum included."""
+        return self.seconds | {"total": round(sum(self.seconds.values()), 3)}
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run knows: the window's users with their histories, the replay sample, the catalogue."""
+
+    task: Task
+    rows: list[Row]
+    catalogue: Catalogue
+    timelines: list[Timeline]  # targets: all that the parent has not learned
+    replay: list[Timeline]
+    boundary: float  # unix seconds: the gate judges by what is later
+
+
+class Learner:
+    """Trains run after run; the live model stays in memory between them."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.encoder: TextEncoder | None = None
+        self.warm: tuple[int, Recommender] | None = None  # version, model
+
+    def train(self, run: Run) -> dict[str, Any]:
+        """Train a run and publish its version; return a report for the log."""
+        watch = Stopwatch()
+        with self.database.connect(autocommit=True) as connection:
+            task = reading.read_task(connection, run.window_id)
+            with watch.step("read"):
+                live = self.live_model(connection, task)
+                material = self.read(connection, task, live)
+            with watch.step("score"):
+                evaluations = score_window(material, live)
+            with watch.step("fit"):
+                candidate, report = fit_candidate(material, live)
+            with watch.step("judge"):
+                verdict, judged = judge_candidate(material, candidate, live)
+            with watch.step("export"):
+                publication = self.publication(
+                    connection, run, material, candidate, verdict, (*evaluations, *judged)
+                )
+            publication.manifest["fit"] = asdict(report)  # type: ignore[index]
+            publication.manifest["seconds"] = watch.total()  # type: ignore[index]
+            version = publish(connection, publication)
+        if verdict.promoted:
+            self.warm = (version, candidate)
+        return summary(task, version, verdict, watch)
+
+    def live_model(self, connection: psycopg.Connection[Any], task: Task) -> Recommender | None:
+        """Return the live model, from memory if it is the one that was promoted last."""
+        if task.parent_id is None:
+            return None
+        if self.warm is None or self.warm[0] != task.parent_id:
+            self.warm = (task.parent_id, checkpoint.load(read_weights(connection, task.parent_id)))
+        return deepcopy(self.warm[1])
+
+    def text_encoder(self) -> TextEncoder:
+        """Return the language model, loaded once."""
+        if self.encoder is None:
+            path = get_settings().text_model
+            self.encoder = TextEncoder(path) if path else load_minilm()
+        return self.encoder
+
+    def read(self, connection: psycopg.Connection[Any], task: Task, live: Recommender | None) -> Material:
+        """Read all that the run may know; the live model grows by the items that are new."""
+        first = task.parent_position or 1
+        rows = reading.read_rows(connection, task.stream, first, task.position)
+        known = live.item_ids if live is not None else ()
+        catalogue = reading.read_catalogue(
+            connection, self.text_encoder(), task, known, reading.items_of(rows)
+        )
+        if live is not None:
+            live.grow(catalogue)
+        index = {item: number for number, item in enumerate(catalogue.item_ids)}
+        since = -inf if task.learned_until is None else task.learned_until
+        timelines = [narrow(t, learn_from=since) for t in reading.timelines(rows, index)]
+        replay = reading.read_replay(connection, task, index, seed=task.window_id) if live else []
+        return Material(
+            task=task,
+            rows=rows,
+            catalogue=catalogue,
+            timelines=profiled(self.database, timelines),
+            replay=replay,
+            boundary=holdout_start(rows, task.position, task.n),
+        )
+
+    def publication(
+        self,
+        connection: psycopg.Connection[Any],
+        run: Run,
+        material: Material,
+        candidate: Recommender,
+        verdict: Verdict,
+        evaluations: tuple[Evaluation, ...],
+    ) -> Publication:
+        """Gather what becomes rows; vectors only where the version goes live."""
+        users, seen = Vectors((), np.zeros((0, 0))), np.zeros(0)
+        if verdict.promoted:
+            users, seen = self.user_vectors(connection, material, candidate)
+        correction = export.estimate_correction(candidate, material.timelines)
+        return Publication(
+            run=run,
+            stream=material.task.stream,
+            parent_id=material.task.parent_id,
+            weights=checkpoint.dump(candidate),
+            scoring=export.scoring(candidate, correction),
+            manifest=manifest(material, self.text_encoder().identity),
+            verdict=verdict,
+            evaluations=evaluations,
+            items=Vectors(candidate.item_ids, export.item_vectors(candidate)),
+            users=users,
+            seen_until=seen,
+        )
+
+    def user_vectors(
+        self, connection: psycopg.Connection[Any], material: Material, model: Recommender
+    ) -> tuple[Vectors, np.ndarray]:
+        """Return the vectors of the most recently active users, and the time of the newest event in each."""
+        names = reading.active_users(connection, material.task, ACTIVE_USERS)
+        rows = reading.read_histories(connection, material.task, names, model.architecture.length)
+        index = {item: number for number, item in enumerate(model.item_ids)}
+        listed = [t for t in reading.timelines(known_rows(rows, index), index) if len(t)]
+        last = np.array([t.times[-1] for t in listed])
+        now = float(last.max(initial=0.0)) + 1e-6
+        profiles = features.point_in_time(self.database, [t.user for t in listed], np.full(len(listed), now))
+        vectors = export.user_vectors(model, listed, at=now, profiles=profiles)
+        return Vectors(tuple(t.user for t in listed), vectors), last
+
+
+def known_rows(rows: list[Row], index: dict[str, int]) -> Iterator[Row]:
+    """Yield the rows without events of items that the catalogue lacks."""
+    for row in rows:
+        kept = [n for n, item in enumerate(row.items) if item in index]
+        yield Row(
+            row.user,
+            row.position,
+            *([part[n] for n in kept] for part in (row.items, row.types, row.times, row.values)),  # type: ignore[misc]
+        )
+
+
+def latest_part(material_rows: list[Row], position: int, events: int) -> float:
+    """Return the time at which the latest `events` of the window begin, in unix seconds; inf for none."""
+    times = np.sort([t for row in material_rows if row.position == position for t in row.times])
+    return float(times[max(0, len(times) - events)]) if events and len(times) else inf
+
+
+def holdout_start(rows: list[Row], position: int, n: int) -> float:
+    """Return the time from which on the window's events are kept for the gate."""
+    return latest_part(rows, position, min(int(n * HOLDOUT_SHARE), HOLDOUT_EVENTS))
+
+
+def profiled(database: Database, timelines: list[Timeline]) -> list[Timeline]:
+    """Return the timelines with point-in-time features from Feast at their latest target moments."""
+    times = [t.times[target_moments(t)] for t in timelines]
+    flat = np.concatenate([np.zeros(0), *times])
+    users = np.repeat(np.array([t.user for t in timelines], dtype=object), [len(t) for t in times])
+    chosen = np.sort(np.argsort(-flat, kind="stable")[:PROFILED_MOMENTS])
+    values = np.full((len(flat), len(PROFILE)), np.nan, dtype=np.float32)
+    values[chosen] = features.point_in_time(database, users[chosen].tolist(), flat[chosen])
+    parts = np.split(values, np.cumsum([len(t) for t in times])[:-1])
+    return [replace(t, profiles=part) for t, part in zip(timelines, parts, strict=True)]
+
+
+def score_window(material: Material, live: Recommender | None) -> list[Evaluation]:
+    """Score the live version and the baselines on the window, before anything has learned from it."""
+    if live is None:
+        return []
+    start = latest_part(material.rows, material.task.position, SCORED_EVENTS)
+    clock = live.clock.copy()
+    pending = target_queries([narrow(t, learn_until=start) for t in material.timelines])
+    _, event = pending.target_events()
+    clock.fold(pending.histories.items[event], pending.histories.times[event])
+    asked = [narrow(t, learn_from=start) for t in material.timelines]
+    scorers = {
+        "live": ModelScorer(live, clock),
+        "popularity": PopularityScorer(clock),
+        "frequency": FrequencyScorer(clock),
+    }
+    return [e for name, scorer in scorers.items() for e in figures(name, "window", rank(scorer, asked))]
+
+
+def fit_candidate(material: Material, live: Recommender | None) -> tuple[Recommender, FitReport]:
+    """Fit a copy of the live version, or a first model, on what is earlier than the holdout."""
+    candidate = deepcopy(live) if live is not None else Recommender(material.catalogue, seed=seed(material))
+    new = [narrow(t, learn_until=material.boundary) for t in material.timelines]
+    report = fit(
+        candidate,
+        new,
+        material.replay,
+        FitSettings(**material.task.settings),
+        seed=seed(material),
+        device=device(),
+        on_progress=Narrator(material.task),
+    )
+    return candidate, report
+
+
+class Narrator:
+    """Says how far a fit has come, every few seconds."""
+
+    EVERY = 5.0  # seconds
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.said = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        """Say it if it is time."""
+        if time.monotonic() - self.said >= self.EVERY:
+            self.said = time.monotonic()
+            log.info(
+                "window %s: step %s of %s, loss %.3f",
+                self.task.window_id,
+                progress.step,
+                progress.steps,
+                progress.loss,
+            )
+
+
+def judge_candidate(
+    material: Material, candidate: Recommender, live: Recommender | None
+) -> tuple[Verdict, list[Evaluation]]:
+    """Rank the holdout with all that compete, by the same clock, and ask the gate."""
+    asked = [narrow(t, learn_from=material.boundary) for t in material.timelines]
+    scorers: dict[str, Scorer] = {
+        "candidate": ModelScorer(candidate),
+        "popularity": PopularityScorer(candidate.clock),
+        "frequency": FrequencyScorer(candidate.clock),
+    }
+    if live is not None:
+        scorers["live"] = ModelScorer(live, candidate.clock)
+    ranked = {name: rank(scorer, asked) for name, scorer in scorers.items()}
+    verdict = judge(
+        ranked["candidate"].user,
+        ranked["candidate"].rank,
+        ranked["popularity"].rank,
+        ranked["live"].rank if "live" in ranked else None,
+    )
+    return verdict, [e for name, events in ranked.items() for e in figures(name, "holdout", events)]
+
+
+def figures(subject: str, part: str, ranked: RankedEvents) -> list[Evaluation]:
+    """Return the metrics of a ranking as rows."""
+    measured = metrics(ranked)
+    return [Evaluation(subject, part, name, float(measured[name])) for name in REPORTED]
+
+
+def manifest(material: Material, encoder: str) -> dict[str, Any]:
+    """Return what it takes to make the version again."""
+    task = material.task
+    return {
+        "window_id": task.window_id,
+        "position": task.position,
+        "parent_id": task.parent_id,
+        "seed": seed(material),
+        "device": device().type,
+        "settings": asdict(FitSettings(**task.settings)),
+        # JSON knows no infinity; a window too small for a holdout was learned whole.
+        "learned_until": material.boundary if np.isfinite(material.boundary) else None,
+        "encoder": encoder,
+        "events": task.n,
+        "items": len(material.catalogue),
+        "users": len(material.timelines),
+        "replayed_users": len(material.replay),
+        "libraries": {
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def seed(material: Material) -> int:
+    """Return the seed of a run: the window's own, so that a second attempt draws the same."""
+    return material.task.window_id
+
+
+def device() -> torch.device:
+    """Return where to train: as the settings say, or on a GPU if there is one."""
+    wanted = get_settings().device
+    return torch.device(
+        "cuda" if wanted == "auto" and torch.cuda.is_available() else wanted.replace("auto", "cpu")
+    )
+
+
+def summary(task: Task, version: int, verdict: Verdict, watch: Stopwatch) -> dict[str, Any]:
+    """Return what the log says of a run."""
+    word = "promoted" if verdict.promoted else "refused"
+    seconds = watch.total()
+    return {
+        "window_id": task.window_id,
+        "version_id": version,
+        "verdict": verdict.verdict,
+        "seconds": seconds,
+        "summary": f"version {version} {word} after {seconds['total']:.1f} s: {verdict.reason}",
+    }
