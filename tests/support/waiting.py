@@ -13,7 +13,8 @@ PAUSE = 0.02
 def wait_until(condition: Callable[[], Found], seconds: float = 10.0, what: str = "") -> Found:
     """Return the first true value of `condition`, asked every 20 ms; fail the test after `seconds`.
 
-    Use a condition on what the test is about (a row, a dead process), and wait on a real signal where there is one.
+    Use a condition on what the test is about (a row, a dead process), and wait on a real signal where there
+    is one.
     """
     deadline = time.monotonic() + seconds
     while not (found := condition()):
