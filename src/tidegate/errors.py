@@ -8,6 +8,7 @@
     │   └── SchemaMissing          connected, but the tables are not there or are old
     ├── BrokerUnavailable          tasks can be neither sent nor fetched
     ├── IngestError                a file or a request that cannot become events
+    ├── BadRequest                 a question that cannot be answered as it was asked
     ├── UnknownStream              nobody made this stream
     ├── NoLiveVersion              nothing has been trained and promoted yet
     ├── WeightsMismatch            weights do not hash to their name
@@ -73,8 +74,14 @@ class IngestError(TidegateError):
     """A file or a request cannot become events."""
 
 
+class BadRequest(TidegateError):
+    """A question that cannot be answered as it was asked."""
+
+
 class UnknownStream(TidegateError):
     """Nobody made this stream."""
+
+    next_step = "List the streams with `tidegate streams list`, make one with `tidegate streams add`."
 
 
 class NoLiveVersion(TidegateError):

@@ -230,6 +230,7 @@ windows = Table(
     moment("ready_at", "When its features were materialised.", nullable=True),
     moment("nudged_at", "When the sweep last repeated its task.", nullable=True),
     moment("finished_at", "When it was trained or parked.", nullable=True),
+    moment("retried_at", "When an operator last asked for another round of attempts.", nullable=True),
     CheckConstraint("n > 0", name="window_not_empty"),
     CheckConstraint("t0 <= t1", name="window_times_in_order"),
     CheckConstraint("state in ('cut', 'ready', 'trained', 'parked')", name="window_state_known"),

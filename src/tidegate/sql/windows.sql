@@ -40,7 +40,8 @@ update learning.windows w
    set state = 'parked', finished_at = clock_timestamp(),
        reason = %(attempts)s || ' runs did not finish; the last error: ' || %(error)s::text
  where w.window_id = %(window)s and w.state = 'ready'
-   and %(attempts)s <= (select count(*) from learning.runs r where r.window_id = w.window_id)
+   and %(attempts)s <= (select count(*) from learning.runs r
+                         where r.window_id = w.window_id and r.claimed_at > coalesce(w.retried_at, '-infinity'))
 
 -- sweep --
 -- Close the gaps that nudges leave; says what it did.

@@ -1,0 +1,133 @@
+-- Status: what an operator asks.
+
+-- status --
+-- Everything at once, as of one snapshot.
+select jsonb_build_object(
+    'streams', (select coalesce(jsonb_agg(jsonb_build_object(
+        'stream', s.stream,
+        'waiting', (select coalesce(sum(b.n), 0) from ingest.batches b where b.stream = s.stream),
+        'threshold', s.threshold,
+        'max_age_seconds', extract(epoch from s.max_age),
+        'repeats', s.repeats,
+        'windows', (select coalesce(jsonb_object_agg(w.state, w.n), '{}')
+                      from (select state, count(*) as n from learning.windows
+                             where stream = s.stream group by state) w),
+        'oldest_unfinished_seconds', (select extract(epoch from clock_timestamp() - min(w.cut_at))
+                                        from learning.windows w
+                                       where w.stream = s.stream and w.state in ('cut', 'ready')),
+        'last_event_at', (select c.last_event_at from features.clocks c where c.stream = s.stream),
+        'live', (select jsonb_build_object('version_id', v.version_id, 'number', v.number,
+                                           'live_from', d.live_from, 'reason', d.reason)
+                   from serving.deployments d join learning.versions v using (version_id)
+                  where d.stream = s.stream and d.live_until is null),
+        'versions', (select count(*) from learning.versions v where v.stream = s.stream),
+        'metrics', (select coalesce(jsonb_object_agg(m.subject, m.figures), '{}')
+                      from (select e.subject, jsonb_object_agg(e.metric, e.value) as figures
+                              from learning.evaluations e
+                             where e.slice = 'window' and e.run_id = (
+                                   select max(o.run_id) from learning.evaluations o
+                                     join learning.runs r on r.run_id = o.run_id
+                                     join learning.windows w on w.window_id = r.window_id
+                                    where w.stream = s.stream and o.slice = 'window')
+                             group by e.subject) m)
+        ) order by s.stream), '[]') from learning.streams s),
+    'unfolded_batches', (select count(*) from features.unfolded_batches),
+    'unfolded_events', (select coalesce(sum(n), 0) from features.unfolded_batches),
+    'quarantined', (select coalesce(jsonb_object_agg(q.reason, q.n), '{}')
+                      from (select reason, count(*) as n from ingest.quarantined_events group by reason) q),
+    'leases', (select coalesce(jsonb_agg(jsonb_build_object(
+                          'run_id', r.run_id, 'window_id', r.window_id, 'attempt', r.attempt, 'worker', r.worker,
+                          'seconds', extract(epoch from clock_timestamp() - r.claimed_at),
+                          'lease_seconds_left', extract(epoch from r.lease_until - clock_timestamp()))
+                      order by r.run_id), '[]')
+                 from learning.runs r where r.state = 'running'))
+
+-- list_streams --
+-- The streams and what makes them train.
+select stream, threshold, extract(epoch from max_age)::float8 as max_age_seconds, repeats, created_at
+  from learning.streams order by stream
+
+-- add_stream --
+-- Make a stream.
+insert into learning.streams (stream, threshold, max_age, repeats)
+values (%(stream)s, coalesce(%(threshold)s, 10000), make_interval(secs => %(max_age)s), coalesce(%(repeats)s, true))
+    on conflict do nothing
+
+-- change_stream --
+-- Change what makes a stream train; null leaves a value as it is, a max_age of 0 takes it away.
+update learning.streams
+   set threshold = coalesce(%(threshold)s, threshold),
+       max_age = case when %(max_age)s::float8 is null then max_age
+                      when %(max_age)s::float8 = 0 then null
+                      else make_interval(secs => %(max_age)s::float8) end,
+       repeats = coalesce(%(repeats)s, repeats)
+ where stream = %(stream)s
+
+-- list_versions --
+-- The versions, newest first, with the figures that the gate looked at.
+select v.version_id, v.stream, v.number, v.parent_id, v.window_id, w.n as events, v.verdict, v.reason, v.created_at,
+       exists (select from serving.deployments d where d.version_id = v.version_id and d.live_until is null) as live,
+       exists (select from serving.item_vectors i where i.version_id = v.version_id) as deployable
+  from learning.versions v
+  join learning.windows w on w.window_id = v.window_id
+ where %(stream)s::text is null or v.stream = %(stream)s
+ order by v.version_id desc
+ limit %(limit)s
+
+-- show_version --
+-- All about one version, its figures and its deployments.
+select v.version_id, v.stream, v.number, v.parent_id, v.window_id, v.run_id, v.weights_hash, h.n_bytes,
+       v.scoring, v.manifest, v.verdict, v.reason, v.created_at,
+       exists (select from serving.item_vectors i where i.version_id = v.version_id) as deployable,
+       (select coalesce(jsonb_agg(jsonb_build_object('subject', e.subject, 'slice', e.slice, 'metric', e.metric,
+                                                     'value', e.value) order by e.slice, e.metric, e.subject), '[]')
+          from learning.evaluations e where e.run_id = v.run_id) as evaluations,
+       (select coalesce(jsonb_agg(jsonb_build_object('live_from', d.live_from, 'live_until', d.live_until,
+                                                     'reason', d.reason, 'actor', d.actor)
+                                  order by d.deployment_id), '[]')
+          from serving.deployments d where d.version_id = v.version_id) as deployments
+  from learning.versions v
+  join learning.weights h using (weights_hash)
+ where v.version_id = %(version)s
+
+-- list_windows --
+-- The windows, newest first, with their last run.
+select w.window_id, w.stream, w.position, w.n as events, w.state, w.reason, w.cut_at, w.ready_at, w.finished_at,
+       r.attempt, r.state as run_state, v.number as version_number, v.verdict
+  from learning.windows w
+  left join lateral (select * from learning.runs r where r.window_id = w.window_id
+                      order by attempt desc limit 1) r on true
+  left join learning.versions v on v.run_id = r.run_id
+ where (%(stream)s::text is null or w.stream = %(stream)s) and (%(state)s::text is null or w.state = %(state)s)
+ order by w.window_id desc
+ limit %(limit)s
+
+-- force_window --
+-- Cut a window, full or not where forced.
+select learning.cut_window(%(stream)s, null, %(force)s)
+
+-- waiting_events --
+-- How full the next window of a stream is.
+select coalesce((select sum(n) from ingest.batches b where b.stream = s.stream), 0)::bigint, s.threshold
+  from learning.streams s where s.stream = %(stream)s
+
+-- retry_window --
+-- Give a parked window another round of attempts: its old runs count no more.
+select learning.retry_window(%(window)s)
+
+-- window_state --
+-- The state of a window.
+select state from learning.windows where window_id = %(window)s
+
+-- list_quarantine --
+-- Quarantined events, newest first.
+select quarantine_id, quarantined_at, reason, event
+  from ingest.quarantined_events
+ where %(reason)s::text is null or reason ilike '%%' || %(reason)s || '%%'
+ order by quarantine_id desc
+ limit %(limit)s
+
+-- count_quarantine --
+-- Quarantined events by reason.
+select reason, count(*) as events, max(quarantined_at) as last_at
+  from ingest.quarantined_events group by reason order by events desc, reason
