@@ -1,0 +1,196 @@
+"""Features by way of Feast: definitions applied, windows materialised, values as of a moment, values now.
+
+A value's time is its row's: decayed counts are as of `event_at`, and a row at that time holds from just after it. Live
+features that include the last commit are in SQL (features.user_features); what Feast serves is as fresh as the last
+materialised window.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from tidegate import feature_store
+from tidegate.errors import TidegateError
+from tidegate.log import get_log
+from tidegate.postgres import Database
+from tidegate.queries import queries
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from feast import FeatureStore
+
+PROJECT = "tidegate"
+SERVICE = "sequential_recommender"
+ACTIVITY = (
+    "n_events",
+    "n_view",
+    "n_click",
+    "n_cart",
+    "n_purchase",
+    "n_rating",
+    "decayed_day",
+    "decayed_week",
+    "decayed_month",
+    "spend",
+    "rating_sum",
+    "event_at",
+)
+# What a sequential recommender reads of a user, in its order.
+PROFILE = (*ACTIVITY[1:10], "rating_mean", "age_days")
+DAY = 86_400.0  # seconds
+CHUNK = 5_000  # entities written at once: a base period's window does not fit in memory as Feast's protos
+
+log = get_log("features")
+
+Features = dict[str, "int | float"]
+
+
+@dataclass(frozen=True)
+class Materialised:
+    """What materialising a window wrote to the online store."""
+
+    position: int  # of the window
+    users: int  # users whose newest row is the window's; others have a later one already
+    items: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.users:,} users and {self.items:,} items in {self.seconds:.1f} s"
+
+
+def apply_definitions(database: Database) -> bool:
+    """Apply feature_repo to the registry if it changed since it was applied last; return whether it did.
+
+    It runs the plain Feast command, which takes seconds and changes its current folder: neither is for this process.
+    """
+    wanted = definitions_hash(feature_store.repository())
+    with database.connect(autocommit=True) as connection:
+        connection.execute(queries["hold_definitions"])
+        connection.execute(queries["make_applied_definitions"])
+        if _applied(connection) == wanted:
+            return False
+        started = time.perf_counter()
+        _run_apply(database)
+        connection.execute(queries["note_definitions"], {"project": PROJECT, "hash": wanted})
+    log.info("definitions applied in %.1f s", time.perf_counter() - started)
+    return True
+
+
+def definitions_hash(folder: Path) -> str:
+    """Return a name for the definitions in a folder and the Feast that reads them."""
+    digest = sha256(version("feast").encode())
+    for file in sorted([*folder.glob("*.py"), folder / feature_store.SETTINGS]):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def materialise_window_online(database: Database, window_position: int) -> Materialised:
+    """Write the newest values of a window's users and items to Feast's online store, and touch nothing else.
+
+    Safe to repeat and in any order: a value that is older than one of a later window is left out.
+    """
+    started = time.perf_counter()
+    with feature_store.opened(database) as store, database.connect() as connection:
+        connection.execute(queries["hold_online_store"])
+        users = _write(store, connection, "user", window_position)
+        items = _write(store, connection, "item", window_position)
+    return Materialised(window_position, users, items, time.perf_counter() - started)
+
+
+def point_in_time(database: Database, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the PROFILE of each (user_id, event_timestamp) of a frame as it was strictly before that time.
+
+    Rows keep the frame's order and index; NaN is unknown. `age_days` is the time since the user's last moment.
+    """
+    import pandas as pd
+
+    times = pd.to_datetime(frame["event_timestamp"], utc=True).dt.round("us")
+    asked = pd.DataFrame({"user_id": frame["user_id"].to_numpy(), "row": range(len(frame))})
+    asked["event_timestamp"] = times.to_numpy() - pd.Timedelta(microseconds=1)
+    asked["event_timestamp"] = asked["event_timestamp"].dt.tz_localize("UTC")
+    found = _historical(database, asked) if len(asked) else pd.DataFrame(columns=["row", *ACTIVITY])
+    found = found.sort_values("row").set_index(frame.index)
+    return _profile(found.astype(dict.fromkeys(ACTIVITY[1:], "float64")), times)
+
+
+def online(
+    database: Database, users: Iterable[str] = (), items: Iterable[str] = ()
+) -> dict[str, dict[str, Features | None]]:
+    """Return {"users": {user: features}, "items": {item: features}} from Feast's online store; None is unknown."""
+    with feature_store.opened(database) as store:
+        return {"users": _look_up(store, "user", users), "items": _look_up(store, "item", items)}
+
+
+def _applied(connection: psycopg.Connection[Any]) -> str | None:
+    row = connection.execute(queries["applied_definitions"], {"project": PROJECT}).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _run_apply(database: Database) -> None:
+    done = subprocess.run(
+        feature_store.command(["apply"]),
+        env=feature_store.environment(database),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        raise TidegateError(
+            f"`feast apply` failed: {said[-1]}.", "See all of it with `tidegate feast apply`."
+        )
+
+
+def _write(store: FeatureStore, connection: psycopg.Connection[Any], entity: str, position: int) -> int:
+    """Write one entity's rows of a window, some thousands at a time; return their number."""
+    import pandas as pd
+
+    written = 0
+    with connection.cursor(f"{entity}_rows") as cursor:
+        cursor.execute(queries[f"{entity}_rows_to_go_online"], {"position": position})
+        while rows := cursor.fetchmany(CHUNK):
+            frame = pd.DataFrame(rows, columns=[column.name for column in cursor.description or ()])
+            store.write_to_online_store(f"{entity}_activity", frame)
+            written += len(rows)
+    return written
+
+
+def _historical(database: Database, asked: pd.DataFrame) -> pd.DataFrame:
+    with feature_store.opened(database) as store:
+        service = store.get_feature_service(SERVICE, allow_cache=True)
+        found: pd.DataFrame = store.get_historical_features(entity_df=asked, features=service).to_df()
+    return found
+
+
+def _profile(found: pd.DataFrame, times: pd.Series[Any]) -> pd.DataFrame:
+    """Turn raw features into a model's: a mean instead of a sum, an age instead of a time."""
+    import pandas as pd
+
+    seconds = (times - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
+    found["rating_mean"] = found["rating_sum"] / found["n_rating"].where(found["n_rating"] > 0)
+    found["age_days"] = (seconds - found["event_at"]) / DAY
+    return found[list(PROFILE)]
+
+
+def _look_up(store: FeatureStore, entity: str, ids: Iterable[str]) -> dict[str, Features | None]:
+    names = list(dict.fromkeys(ids))
+    if not names:
+        return {}
+    found = store.get_online_features(
+        features=[f"{entity}_activity:{feature}" for feature in ACTIVITY],
+        entity_rows=[{f"{entity}_id": name} for name in names],
+    ).to_dict()
+    rows = zip(*(found[feature] for feature in ACTIVITY), strict=True)
+    return {
+        name: None if row[-1] is None else dict(zip(ACTIVITY, row, strict=True))
+        for name, row in zip(names, rows, strict=True)
+    }

@@ -1,0 +1,60 @@
+-- Features in Feast: what is applied, what is online.
+
+-- make_applied_definitions --
+-- Make the note of what was applied, beside the registry it is about.
+create table if not exists feast.applied_definitions (
+    project text not null,
+    definitions_hash text not null,
+    applied_at timestamptz not null default clock_timestamp(),
+    constraint applied_definitions_pkey primary key (project)
+);
+
+-- hold_definitions --
+-- Let one process at a time apply definitions; closing the connection lets go.
+select pg_advisory_lock(hashtext('tidegate.apply_definitions'))
+
+-- applied_definitions --
+-- The definitions that were applied; none after `feast teardown`, which drops the online tables.
+select definitions_hash
+  from feast.applied_definitions
+ where project = %(project)s
+   and to_regclass('feast.tidegate_user_activity') is not null
+   and to_regclass('feast.tidegate_item_activity') is not null
+
+-- note_definitions --
+-- Note what was applied.
+insert into feast.applied_definitions (project, definitions_hash) values (%(project)s, %(hash)s)
+    on conflict (project) do update
+   set (definitions_hash, applied_at) = (excluded.definitions_hash, excluded.applied_at)
+
+-- hold_online_store --
+-- Let one window at a time go online: between looking for newer rows and writing, none may appear.
+select pg_advisory_xact_lock(hashtext('tidegate.online_store'))
+
+-- user_rows_to_go_online --
+-- The last row of each user of a window, unless there is a newer one: an old window never overwrites a later one's.
+select distinct on (h.user_id)
+       h.user_id, h.event_timestamp, h.created_at, h.n_events, h.n_view, h.n_click, h.n_cart, h.n_purchase, h.n_rating,
+       h.decayed_day, h.decayed_week, h.decayed_month, h.spend, h.rating_sum,
+       extract(epoch from h.event_timestamp)::double precision as event_at
+  from features.user_activity_history h
+ where h.position = %(position)s
+   and not exists (
+       select from features.user_activity_history newer
+        where newer.user_id = h.user_id and newer.position <> h.position
+          and (newer.event_timestamp, newer.position) > (h.event_timestamp, h.position))
+ order by h.user_id, h.event_timestamp desc
+
+-- item_rows_to_go_online --
+-- The last row of each item of a window, unless there is a newer one.
+select distinct on (h.item_id)
+       h.item_id, h.event_timestamp, h.created_at, h.n_events, h.n_view, h.n_click, h.n_cart, h.n_purchase, h.n_rating,
+       h.decayed_day, h.decayed_week, h.decayed_month, h.spend, h.rating_sum,
+       extract(epoch from h.event_timestamp)::double precision as event_at
+  from features.item_activity_history h
+ where h.position = %(position)s
+   and not exists (
+       select from features.item_activity_history newer
+        where newer.item_id = h.item_id and newer.position <> h.position
+          and (newer.event_timestamp, newer.position) > (h.event_timestamp, h.position))
+ order by h.item_id, h.event_timestamp desc

@@ -1,0 +1,224 @@
+"""The feature repository, with the plain Feast command and from Python, on the real stores."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psycopg
+import pytest
+
+from models import timelines
+from tests.support.activity import Event, Row, insert, item_history, make_window, some_events, user_history
+from tests.support.databases import clone, drop
+from tidegate import feature_store, features
+from tidegate.postgres import Database
+
+_numbers = count(1)
+
+Windows = list[list[Event]]
+
+
+@pytest.fixture(scope="module")
+def applied(server: Database, template: Database) -> Iterator[Database]:
+    """A database with the definitions applied. Clone it, never write to it."""
+    made = clone(server, "template_feast", template.parameters["dbname"])
+    assert features.apply_definitions(made)
+    yield made
+    drop(server, made)
+
+
+@pytest.fixture
+def store_database(server: Database, applied: Database) -> Iterator[Database]:
+    """A fresh database with the definitions applied."""
+    made = clone(server, f"feast_{next(_numbers)}", applied.parameters["dbname"])
+    yield made
+    feature_store.close()
+    drop(server, made)
+
+
+@pytest.fixture
+def writer(store_database: Database) -> Iterator[psycopg.Connection[Any]]:
+    with store_database.connect(autocommit=True) as connection:
+        yield connection
+
+
+def land(writer: psycopg.Connection[Any], windows: Windows) -> list[int]:
+    """Insert, cut and materialise windows in order; return their positions."""
+    positions = []
+    for window in windows:
+        insert(writer, window)
+        positions.append(make_window(writer))
+    return positions
+
+
+def three_windows(seed: int) -> Windows:
+    """Return windows of random events; the later ones bring late events too."""
+    events = some_events(seed, 150)
+    return [events[:60], events[60:110], events[110:]]
+
+
+def feast(database: Database, *arguments: str) -> str:
+    """Run the plain Feast command and return what it printed."""
+    done = subprocess.run(
+        feature_store.command(arguments),
+        env=feature_store.environment(database),
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def raw_online(writer: psycopg.Connection[Any], view: str) -> dict[tuple[bytes, str], tuple[Any, ...]]:
+    """Return the online store's rows with the transaction that wrote each."""
+    found = writer.execute(
+        f"select entity_key, feature_name, value, event_ts, xmin::text from feast.tidegate_{view}".encode()
+    ).fetchall()
+    return {(key, name): rest for key, name, *rest in found}
+
+
+def expected_features(row: Row) -> dict[str, Any]:
+    """Return a history row as Feast shows it."""
+    shown = {name: row[name] for name in features.ACTIVITY if name in row}
+    return shown | {"event_at": row["event_timestamp"].timestamp()}
+
+
+def expected_profile(row: Row | None, asked: datetime) -> list[float]:
+    """Return what a model shall read of a history row at a later time."""
+    if row is None:
+        return [np.nan] * len(features.PROFILE)
+    mean = row["rating_sum"] / row["n_rating"] if row["n_rating"] else np.nan
+    age = (asked - row["event_timestamp"]) / timedelta(days=1)
+    return [*(float(row[name]) for name in features.PROFILE[:-2]), mean, age]
+
+
+def as_of(history: list[Row], asked: datetime) -> Row | None:
+    """Return the last row strictly before a time."""
+    earlier = [row for row in history if row["event_timestamp"] < asked]
+    return max(earlier, key=lambda row: (row["event_timestamp"], row["position"]), default=None)
+
+
+def test_the_profile_is_what_the_models_read() -> None:
+    assert features.PROFILE == timelines.PROFILE
+
+
+def test_the_plain_feast_command_lists_what_was_applied(store_database: Database) -> None:
+    assert {"user_activity", "item_activity"} <= set(feast(store_database, "feature-views", "list").split())
+
+
+def test_definitions_are_applied_once(store_database: Database) -> None:
+    assert not features.apply_definitions(store_database)
+
+
+def test_historical_values_are_those_strictly_before(
+    store_database: Database, writer: psycopg.Connection[Any]
+) -> None:
+    windows = three_windows(5)
+    land(writer, windows)
+    events = [event for window in windows for event in window]
+    asked = [
+        (e.user_id, e.occurred_at + timedelta(microseconds=step)) for e in events[:60] for step in (0, 1)
+    ]
+    asked += [("user-0", datetime(2024, 1, 1, tzinfo=UTC)), ("nobody", datetime(2026, 1, 1, tzinfo=UTC))]
+    asked += asked[:5]  # an asked row may repeat
+
+    frame = pd.DataFrame(asked, columns=["user_id", "event_timestamp"], index=range(100, 100 + len(asked)))
+    found = features.point_in_time(store_database, frame)
+
+    histories = {user: user_history(windows, user) for user, _ in asked}
+    expected = [expected_profile(as_of(histories[user], time), time) for user, time in asked]
+    assert list(found.columns) == list(features.PROFILE)
+    assert list(found.index) == list(frame.index)
+    np.testing.assert_allclose(found.to_numpy(), np.array(expected), rtol=1e-9, atol=1e-9)
+
+
+def test_nothing_asked_is_nothing_found(store_database: Database) -> None:
+    frame = pd.DataFrame({"user_id": [], "event_timestamp": []})
+    assert features.point_in_time(store_database, frame).shape == (0, len(features.PROFILE))
+
+
+def test_online_values_are_the_newest_of_the_history(
+    store_database: Database, writer: psycopg.Connection[Any]
+) -> None:
+    windows = three_windows(6)
+    for position in land(writer, windows):
+        features.materialise_window_online(store_database, position)
+
+    users, items = ([f"user-{n}" for n in range(5)], [f"item-{n}" for n in range(8)])
+    found = features.online(store_database, [*users, "nobody"], items)
+
+    assert found["users"].pop("nobody") is None
+    for user in users:
+        assert found["users"][user] == pytest.approx(expected_features(user_history(windows, user)[-1]))
+    for item in items:
+        assert found["items"][item] == pytest.approx(expected_features(item_history(windows, item)[-1]))
+
+
+def test_a_window_touches_its_own_entities_only(
+    store_database: Database, writer: psycopg.Connection[Any]
+) -> None:
+    everybody = some_events(8, 80)
+    few = [event for event in some_events(9, 40) if event.user_id in ("user-0", "user-1")]
+    first, second = land(writer, [everybody, few])
+    features.materialise_window_online(store_database, first)
+    before = raw_online(writer, "user_activity")
+
+    report = features.materialise_window_online(store_database, second)
+
+    after = raw_online(writer, "user_activity")
+    changed = {key for key, _ in after if after[key, _] != before.get((key, _))}
+    assert report.users == len(changed) == len({event.user_id for event in few})
+    assert report.items == len({event.item_id for event in few})
+    assert report.seconds > 0
+
+
+def test_an_old_window_never_overwrites_newer_values(
+    store_database: Database, writer: psycopg.Connection[Any]
+) -> None:
+    first, second = land(writer, [some_events(10, 60), some_events(11, 60)])
+    features.materialise_window_online(store_database, second)
+    before = raw_online(writer, "user_activity")
+
+    assert features.materialise_window_online(store_database, first).users == 0
+    assert raw_online(writer, "user_activity") == before
+
+
+def test_a_repeated_window_writes_the_same_values(
+    store_database: Database, writer: psycopg.Connection[Any]
+) -> None:
+    (position,) = land(writer, [some_events(12, 60)])
+    features.materialise_window_online(store_database, position)
+    first = features.online(store_database, ["user-0"], ["item-0"])
+    features.materialise_window_online(store_database, position)
+    assert features.online(store_database, ["user-0"], ["item-0"]) == first
+
+
+def test_the_store_connects_again_after_the_server_cut_it_off(
+    store_database: Database, writer: psycopg.Connection[Any]
+) -> None:
+    land(writer, [some_events(13, 20)])
+    features.materialise_window_online(store_database, 1)
+    writer.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    with pytest.raises(psycopg.Error):
+        features.online(store_database, ["user-0"])
+    assert features.online(store_database, ["user-0"])["users"]["user-0"] is not None
+
+
+def test_plain_materialize_agrees_with_the_windows(
+    store_database: Database, writer: psycopg.Connection[Any]
+) -> None:
+    windows = [some_events(14, 60)]
+    land(writer, windows)
+    feast(store_database, "materialize", "2025-01-01T00:00:00", "2025-12-31T00:00:00")
+    found = features.online(store_database, ["user-0"])["users"]["user-0"]
+    assert found == pytest.approx(expected_features(user_history(windows, "user-0")[-1]))
