@@ -28,7 +28,8 @@ class Batch:
     items: Tensor  # (B, T) int64
     types: Tensor  # (B, T) int64
     gaps: Tensor  # (B, T) int64, see gap_buckets
-    place: Tensor  # (Q,) int64, where in the flat (B * T) states a query's last event is; B * T = no history
+    asked: Tensor  # (B, A) int64, which of a chunk's T events are the last before a query, padded with 0
+    place: Tensor  # (Q,) int64, where in the flat (B * A) asked states a query finds its own; B * A = no history
     snapshot: Tensor  # (Q,) int64, which popularity snapshot a query reads
     profile: Tensor  # (Q, F) float32, raw
     repeat_query: Tensor  # (R,) int64
@@ -90,13 +91,11 @@ class Batches:
         chosen = np.sort(chosen)
         chunks, number = self._chosen(chosen)
         queries = self.queries[number]
-        row = np.repeat(np.arange(len(chosen)), chunks.last - chunks.first)
-        width = max(1, int((chunks.high - chunks.low).max()))
         repeat = repeat_rows(self._states, queries)
         target_query, target_item = queries.targets()
         return Batch(
-            **self._events(chunks, width),
-            place=torch.from_numpy(_places(queries, chunks.low[row], row, len(chosen), width)),
+            **self._events(chunks),
+            **_asked(queries, chunks),
             snapshot=torch.from_numpy(self._snapshot[number]),
             profile=torch.from_numpy(queries.profile),
             repeat_query=torch.from_numpy(repeat.query),
@@ -114,8 +113,9 @@ class Batches:
         chunks = Chunks(*(getattr(self.chunks, f.name)[chosen] for f in fields(Chunks)))
         return chunks, spans(chunks.first, chunks.last)[1]
 
-    def _events(self, chunks: Chunks, width: int) -> dict[str, Tensor]:
+    def _events(self, chunks: Chunks) -> dict[str, Tensor]:
         """Return items, types and gaps (B, T), padded with zeros at the end, where causality hides them."""
+        width = max(1, int((chunks.high - chunks.low).max()))
         row, event = spans(chunks.low, chunks.high)
         column = event - chunks.low[row]
         histories = self.queries.histories
@@ -153,9 +153,15 @@ def cut_chunks(queries: Queries, context: int, width: int) -> Chunks:
     return Chunks(np.array(low, dtype=np.int64)[first], queries.start[last - 1], first, last)
 
 
-def _places(queries: Queries, low: np.ndarray, row: np.ndarray, rows: int, width: int) -> np.ndarray:
-    place = row * width + queries.start - 1 - low
-    return np.where(queries.start > queries.first, place, rows * width)
+def _asked(queries: Queries, chunks: Chunks) -> dict[str, Tensor]:
+    """Return which event of its chunk each query asks for (B, A), and where its answer will be (Q,)."""
+    row, _ = spans(chunks.first, chunks.last)
+    slot = np.arange(len(row)) - (np.cumsum(chunks.last - chunks.first) - (chunks.last - chunks.first))[row]
+    asked = np.zeros((len(chunks), int(slot.max()) + 1), dtype=np.int64)
+    has_history = queries.start > queries.first
+    asked[row, slot] = np.where(has_history, queries.start - 1 - chunks.low[row], 0)
+    place = np.where(has_history, row * asked.shape[1] + slot, asked.size)
+    return {"asked": torch.from_numpy(asked), "place": torch.from_numpy(place)}
 
 
 def _find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:

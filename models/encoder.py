@@ -62,26 +62,36 @@ class Block(nn.Module):
         d = architecture.dimensions
         self.heads, self.reach = architecture.heads, architecture.reach
         self.attention_norm = nn.LayerNorm(d)
-        self.query_key_value = nn.Linear(d, 3 * d)
+        self.query = nn.Linear(d, d)
+        self.key_value = nn.Linear(d, 2 * d)
         self.distance = nn.Parameter(torch.zeros(self.heads, self.reach))
         self.mix = nn.Linear(d, d)
         self.transform_norm = nn.LayerNorm(d)
         self.transform = nn.Sequential(nn.Linear(d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
         self.dropout = nn.Dropout(architecture.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, T, d) to (B, T, d)."""
-        x = x + self.dropout(self.mix(self.attend(self.attention_norm(x))))
+    def forward(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
+        """Map (B, T, d) to (B, T, d), or to (B, A, d) where `asked` (B, A) says which of the T events are wanted."""
+        normed = self.attention_norm(x)
+        wanted = x if asked is None else _picked(x, asked)
+        x = wanted + self.dropout(self.mix(self.attend(normed, asked)))
         return x + self.dropout(self.transform(self.transform_norm(x)))
 
-    def attend(self, x: Tensor) -> Tensor:
-        """Map (B, T, d) to (B, T, d). Written out, because fused kernels do not promise the same sum twice on a GPU."""
-        batch, length, d = x.shape
-        split = self.query_key_value(x).view(batch, length, 3, self.heads, d // self.heads)
-        query, key, value = split.permute(2, 0, 3, 1, 4)  # each (B, heads, T, d / heads)
-        weights = query @ key.transpose(-1, -2) * (d // self.heads) ** -0.5 + self.band(length)
-        mixed = weights.softmax(dim=-1).to(value.dtype) @ value  # (B, heads, T, d / heads)
-        return mixed.transpose(1, 2).reshape(batch, length, d)
+    def attend(self, x: Tensor, asked: Tensor | None) -> Tensor:
+        """Map (B, T, d) to (B, A, d).
+
+        Written out, because fused kernels do not promise the same sum twice on a GPU.
+        """
+        query = self.split(self.query(x if asked is None else _picked(x, asked)))  # (B, heads, A, d / heads)
+        key, value = (self.split(part) for part in self.key_value(x).chunk(2, dim=-1))  # (B, heads, T, d / heads)
+        band = self.band(x.shape[1])
+        band = band if asked is None else band[:, asked].transpose(0, 1)  # (B, heads, A, T)
+        weights = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + band
+        return (weights.softmax(dim=-1).to(value.dtype) @ value).transpose(1, 2).flatten(2)
+
+    def split(self, x: Tensor) -> Tensor:
+        """Map (B, T, d) to (B, heads, T, d / heads)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def band(self, length: int) -> Tensor:
         """Return what is added to the attention logits, (heads, T, T): a bias a distance, -inf outside the band."""
@@ -107,9 +117,17 @@ class Encoder(nn.Module):
         # A state starts with length one, so that the first scores are small beside popularity; it may grow.
         nn.init.constant_(self.norm.weight, d**-0.5)
 
-    def forward(self, items: Tensor, types: Tensor, gaps: Tensor) -> Tensor:
-        """Map item vectors (B, T, d), types (B, T) and gap buckets (B, T) to states (B, T, d)."""
+    def forward(self, items: Tensor, types: Tensor, gaps: Tensor, asked: Tensor) -> Tensor:
+        """Map item vectors (B, T, d), types (B, T) and gap buckets (B, T) to states (B, A, d) after `asked` (B, A).
+
+        The last block works for the asked events alone, which is most of the saving in a model of two blocks.
+        """
         x = self.dropout(items + self.types(types) + self.gaps(gaps))
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x)
-        return self.norm(x)
+        return self.norm(self.blocks[-1](x, asked))
+
+
+def _picked(x: Tensor, asked: Tensor) -> Tensor:
+    """Pick events `asked` (B, A) out of x (B, T, d); return (B, A, d)."""
+    return x.gather(1, asked[..., None].expand(-1, -1, x.shape[-1]))

@@ -109,7 +109,7 @@ class Recommender(nn.Module):
 
     def user_vectors(self, batch: Batch, items: Tensor) -> Tensor:
         """Return u (Q, d) of the batch's queries, given the item vectors (N, d)."""
-        states = self.encoder(items[batch.items], batch.types, batch.gaps).flatten(0, 1)  # (B * T, d)
+        states = self.encoder(items[batch.items], batch.types, batch.gaps, batch.asked).flatten(0, 1)  # (B * A, d)
         states = torch.cat([states, self.start[None].to(states.dtype)])
         return states[batch.place].float() + self.profile(self.standardised(batch.profile))
 
