@@ -1,7 +1,8 @@
 """The Feast store of this process, and the plain Feast command with the same settings.
 
-One store a process, and never one from before a fork: two stores clear each other's caches on every call, and forked
-processes would talk over one connection. Importing Feast takes seconds, so it waits until somebody needs a store.
+One store a process, and never one from before a fork: two stores clear each other's caches on every call,
+and forked processes would talk over one connection. Importing Feast takes seconds, so it waits until somebody
+needs a store.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _conninfo = ""
 
 
 def repository() -> Path:
-    """Return the folder of the definitions: beside `src` in a checkout, beside the package in an installation."""
+    """Return the folder of the definitions: beside `src` in a checkout, else beside the package."""
     package = Path(__file__).parent
     for folder in (package.parent / FOLDER, package.parent.parent / FOLDER):
         if (folder / SETTINGS).is_file():
@@ -51,6 +52,15 @@ def command(arguments: Sequence[str]) -> list[str]:
 def environment(database: Database) -> dict[str, str]:
     """Return the environment in which that command finds the database."""
     return os.environ | feast_variables(database)
+
+
+def settings(database: Database) -> dict[str, Any]:
+    """Return feature_store.yaml as Feast would read it, without touching this process's environment."""
+    import yaml
+
+    text = (repository() / SETTINGS).read_text(encoding="utf-8")
+    read: dict[str, Any] = yaml.safe_load(Template(text).safe_substitute(feast_variables(database)))
+    return read
 
 
 @contextmanager
@@ -89,15 +99,11 @@ def _get(database: Database) -> FeatureStore:
 
 
 def _open(database: Database) -> FeatureStore:
-    """Build a store from feature_store.yaml without touching this process's environment."""
     _require_feast()
-    import yaml
     from feast import FeatureStore
     from feast.repo_config import RepoConfig
 
-    text = (repository() / SETTINGS).read_text(encoding="utf-8")
-    settings: dict[str, Any] = yaml.safe_load(Template(text).safe_substitute(feast_variables(database)))
-    return FeatureStore(config=RepoConfig(**settings, repo_path=repository()))
+    return FeatureStore(config=RepoConfig(**settings(database), repo_path=repository()))
 
 
 def _disconnect(store: Any) -> None:

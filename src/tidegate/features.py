@@ -1,8 +1,8 @@
 """Features by way of Feast: definitions applied, windows materialised, values as of a moment, values now.
 
-A value's time is its row's: decayed counts are as of `event_at`, and a row at that time holds from just after it. Live
-features that include the last commit are in SQL (features.user_features); what Feast serves is as fresh as the last
-materialised window.
+A value's time is its row's: decayed counts are as of `event_at`, and a row at that time holds from just after
+it. Live features that include the last commit are in SQL (features.user_features); what Feast serves is as
+fresh as the last materialised window.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ class Materialised:
 def apply_definitions(database: Database) -> bool:
     """Apply feature_repo to the registry if it changed since it was applied last; return whether it did.
 
-    It runs the plain Feast command, which takes seconds and changes its current folder: neither is for this process.
+    It runs the plain Feast command, which takes seconds and changes its current folder: neither is for this
+    process.
     """
     wanted = definitions_hash(feature_store.repository())
     with database.connect(autocommit=True) as connection:
@@ -109,14 +110,14 @@ def materialise_window_online(database: Database, window_position: int) -> Mater
 def point_in_time(database: Database, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the PROFILE of each (user_id, event_timestamp) of a frame as it was strictly before that time.
 
-    Rows keep the frame's order and index; NaN is unknown. `age_days` is the time since the user's last moment.
+    Rows keep the frame's order and index; NaN is unknown. `age_days` is the time since the user's last
+    moment.
     """
     import pandas as pd
 
     times = pd.to_datetime(frame["event_timestamp"], utc=True).dt.round("us")
     asked = pd.DataFrame({"user_id": frame["user_id"].to_numpy(), "row": range(len(frame))})
-    asked["event_timestamp"] = times.to_numpy() - pd.Timedelta(microseconds=1)
-    asked["event_timestamp"] = asked["event_timestamp"].dt.tz_localize("UTC")
+    asked["event_timestamp"] = times.reset_index(drop=True) - pd.Timedelta(microseconds=1)
     found = _historical(database, asked) if len(asked) else pd.DataFrame(columns=["row", *ACTIVITY])
     found = found.sort_values("row").set_index(frame.index)
     return _profile(found.astype(dict.fromkeys(ACTIVITY[1:], "float64")), times)
@@ -125,7 +126,10 @@ def point_in_time(database: Database, frame: pd.DataFrame) -> pd.DataFrame:
 def online(
     database: Database, users: Iterable[str] = (), items: Iterable[str] = ()
 ) -> dict[str, dict[str, Features | None]]:
-    """Return {"users": {user: features}, "items": {item: features}} from Feast's online store; None is unknown."""
+    """Return {"users": {user: features}, "items": {item: features}} from Feast's online store.
+
+    None stands for an entity that no materialised window has seen.
+    """
     with feature_store.opened(database) as store:
         return {"users": _look_up(store, "user", users), "items": _look_up(store, "item", items)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,12 +13,15 @@ import numpy as np
 import pandas as pd
 import psycopg
 import pytest
+import yaml
+from psycopg.conninfo import make_conninfo
 
 from models import timelines
 from tests.support.activity import Event, Row, insert, item_history, make_window, some_events, user_history
 from tests.support.databases import clone, drop
 from tidegate import feature_store, features
 from tidegate.postgres import Database
+from tidegate.postgres.variables import feast_variables
 
 _numbers = count(1)
 
@@ -107,6 +111,25 @@ def as_of(history: list[Row], asked: datetime) -> Row | None:
 
 def test_the_profile_is_what_the_models_read() -> None:
     assert features.PROFILE == timelines.PROFILE
+
+
+@pytest.mark.parametrize("password", ["", "plain", 'it\'s "quoted": #1 \\ ${HOME} %20 @/'])
+def test_any_password_reaches_feast_unchanged(password: str) -> None:
+    database = Database(
+        make_conninfo(host="db.example", port=5433, user="u", password=password, dbname="shop")
+    )
+    for store in ("online_store", "offline_store"):
+        found = feature_store.settings(database)[store]
+        assert (found["host"], found["port"], found["password"]) == ("db.example", 5433, password)
+
+
+def test_the_plain_feast_command_reads_the_same_settings(
+    server: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in feast_variables(server).items():
+        monkeypatch.setenv(name, value)
+    text = (feature_store.repository() / feature_store.SETTINGS).read_text()
+    assert yaml.safe_load(os.path.expandvars(text)) == feature_store.settings(server)
 
 
 def test_the_plain_feast_command_lists_what_was_applied(store_database: Database) -> None:
@@ -214,6 +237,7 @@ def test_the_store_connects_again_after_the_server_cut_it_off(
     assert features.online(store_database, ["user-0"])["users"]["user-0"] is not None
 
 
+@pytest.mark.long  # a process that imports Feast, and its engine
 def test_plain_materialize_agrees_with_the_windows(
     store_database: Database, writer: psycopg.Connection[Any]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Live features and their history are what all events say, computed naively, whatever the order of arrival."""
+"""Live features and their history are what all events say, whatever the order of arrival."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Event:
 
 
 def some_events(seed: int, n: int, users: int = 5, items: int = 8, days: int = 40) -> list[Event]:
-    """Return events in no order of time, many of them at the same times: baskets and late arrivals are the rule."""
+    """Return events in no order of time, many at the same times: baskets and late arrivals are the rule."""
     chance = random.Random(seed)
     return [an_event(chance, users, items, days) for _ in range(n)]
 
@@ -104,7 +104,7 @@ def total(events: list[Event], kind: str) -> float:
 
 
 def user_history(windows: list[list[Event]], user: str) -> list[Row]:
-    """Return the rows of a user's history: one after each moment, windows in order, late events at the newest row."""
+    """Return the rows of a user's history: one after each moment, late events at the newest row."""
     return history(
         [[e for e in window if e.user_id == user] for window in windows], lambda e, _: e.occurred_at
     )
