@@ -70,7 +70,7 @@ class Client:
         return self.run(lambda connection: recommend(connection, user, k, stream, self._source))
 
     def features(self, user: str) -> dict[str, Any]:
-        """Return a user's live features by their names in Feast, fresh at commit; empty for an unknown user."""
+        """Return a user's live features by their names in Feast, fresh at commit; empty if unknown."""
         return self.run(lambda connection: user_features(connection, user))
 
     def put(self, kind: Kind, rows: Sequence[Mapping[str, Any]]) -> Merged:

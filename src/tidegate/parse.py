@@ -78,7 +78,7 @@ def moment(value: Any, column: str) -> datetime | None:
 
 
 def document(value: Any, column: str) -> str | None:
-    """Return JSON text of a value, or of text that holds JSON; that it must be an object is PostgreSQL's rule."""
+    """Return JSON text of a value, or of text that holds JSON; that it be an object is PostgreSQL's rule."""
     if value is None or value == "":
         return None
     try:

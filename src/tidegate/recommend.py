@@ -33,9 +33,7 @@ class Recommendation:
     price: float | None
     score: float
     why: str
-    layer: (
-        Layer  # personal: the version knows the user; session: only newer events do; popularity: nobody does
-    )
+    layer: Layer  # personal: the version knows the user; session: only newer events do; popularity: none
     version_id: int | None  # None before the first version: popularity alone
     version_number: int | None
     last_event_at: (

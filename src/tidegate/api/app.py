@@ -25,7 +25,7 @@ Behaviour events in, recommendations out; both are rows of PostgreSQL.
 
 
 def create_app(client: Client | None = None) -> FastAPI:
-    """Return the app. It opens a client of its own when it starts, unless it is given one, which it leaves open."""
+    """Return the app. It opens a client of its own when it starts, unless it is given one."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

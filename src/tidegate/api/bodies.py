@@ -21,7 +21,7 @@ class TooLarge(Exception):
 
 
 class LimitBody:
-    """Refuse a body above the limit as soon as that is known, whether it names its length or comes in pieces."""
+    """Refuse a body above the limit as soon as that is known, announced or not."""
 
     def __init__(self, app: ASGIApp, limit: int = LIMIT_BYTES) -> None:
         self._app = app
@@ -59,22 +59,17 @@ class LimitBody:
 
 async def read_rows(request: Request, what: str) -> list[Any]:
     """Return the JSON objects of a body: one object, or a list of them. Raises IngestError."""
+    shape = f"Send one of the {what} as an object, or a list of them."
     try:
         found = orjson.loads(await request.body())
     except orjson.JSONDecodeError as error:
-        raise IngestError(
-            f"The body is not JSON: {error}.", f"Send one of the {what} as an object, or a list."
-        ) from None
+        raise IngestError(f"The body is not JSON: {error}.", shape) from None
     rows = found if isinstance(found, list) else [found]
     for place, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise IngestError(
-                f"Number {place} is no object.", f"Send one of the {what} as an object, or a list."
-            )
+            raise IngestError(f"Number {place} of the list is no object.", shape)
     if len(rows) > LIMIT_ROWS:
-        raise IngestError(
-            f"{len(rows):,} {what} are too many for one request.", f"Send at most {LIMIT_ROWS:,}."
-        )
+        raise IngestError(f"{len(rows):,} {what} are too many at once.", f"Send at most {LIMIT_ROWS:,}.")
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: requests and their seconds, events accepted and quarantined, impressions by layer."""
+"""Figures for Prometheus: requests and their seconds, events by outcome, impressions by layer."""
 
 from __future__ import annotations
 

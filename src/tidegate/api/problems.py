@@ -86,9 +86,7 @@ async def _from_driver(_: Request, error: Exception) -> Response:
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
         return from_error(SchemaMissing(f"The schema is missing or old ({said})."))
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-        return problem(
-            HTTPStatus.SERVICE_UNAVAILABLE, "This server only reads.", "Write to the primary server."
-        )
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "This server only reads.", "Write to the primary.")
     log.error("PostgreSQL: %s", said)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"PostgreSQL: {said}", "The server's log says more.")
 

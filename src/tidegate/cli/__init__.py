@@ -39,6 +39,15 @@ COMMANDS: dict[str, Entry] = {
     "worker": Entry("processes:worker", "Run a Celery worker for the features or the gpu queue."),
     "demo": Entry("demo:demo", "Watch a year of shopping land, train and change what is recommended."),
     "env": Entry("env:env", "Print exports for alembic, celery, feast and psql."),
+    "feast": Entry("feast:app", "Run the plain Feast command on tidegate's database."),
+    "ingest": Entry("ingest:ingest", "Bring a file into the events or the catalogue, resumable."),
+    "recommend": Entry("recommend:recommend", "Show what a user would be recommended, and why."),
+    "status": Entry("status:status", "Show streams, windows, versions, quarantine and leases."),
+    "streams": Entry("streams:app", "List streams, add one, or change what makes one train."),
+    "versions": Entry("versions:app", "List versions, look at one, or make one live."),
+    "windows": Entry("windows:app", "List windows, cut one, or retry a parked one."),
+    "quarantine": Entry("quarantine:app", "Look at events that broke a rule."),
+    "serve": Entry("serve:serve", "Serve events, recommendations and figures over HTTP."),
 }
 
 
