@@ -5,9 +5,11 @@ The table is the truth, the queue is a nudge: every task carries an id, may run 
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import setup_logging
 from kombu import Queue
 
@@ -25,7 +27,7 @@ def broker(settings: Settings) -> dict[str, Any]:
         return {"broker_url": settings.broker_url}
     transport.register()
     return {
-        "broker_url": f"{transport.SCHEME}://",
+        "broker_url": f"{transport.SCHEME}://localhost",  # the name is not used, and missed where there is none
         "broker_transport_options": {
             # The URI form loses the socket folder, and the client would read DATABASE_URL without this.
             "conn_string": database().conninfo,
@@ -77,6 +79,9 @@ def speak_like_the_rest(**_: Any) -> None:
     settings = get_settings()
     log.configure(settings.log_level, settings.log_format)
 
+
+# Celery warns root because pickled messages would run code; only JSON is accepted here.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 app = Celery("tidegate")
 app.config_from_object(configuration(get_settings()))

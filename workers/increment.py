@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from math import inf
 from typing import Any
 
@@ -26,9 +26,8 @@ from models.histories import target_queries
 from models.recommender import Recommender
 from models.scorers import FrequencyScorer, ModelScorer, PopularityScorer
 from models.text import TextEncoder, load_minilm
-from models.timelines import PROFILE, Catalogue, Timeline, target_moments
+from models.timelines import Catalogue, Timeline
 from models.training import FitReport, FitSettings, Progress, fit
-from tidegate import features
 from tidegate.gate import Verdict, judge
 from tidegate.log import get_log
 from tidegate.postgres import Database
@@ -36,6 +35,7 @@ from tidegate.settings import get_settings
 from tidegate.versions import Evaluation, Publication, Vectors, publish, read_weights
 from tidegate.windows import Run
 from workers import reading
+from workers.profiles import profiled, read_profiles
 from workers.reading import Row, Task, narrow
 
 log = get_log("trainer")
@@ -45,8 +45,6 @@ HOLDOUT_SHARE = 0.2
 HOLDOUT_EVENTS = 10_000
 # Events of a window that are scored before training, the latest ones: enough for a figure with three digits.
 SCORED_EVENTS = 20_000
-# Moments that get point-in-time features, the latest ones; the others count as average.
-PROFILED_MOMENTS = 20_000
 # A version carries vectors of so many users; the others are answered from their newest events.
 ACTIVE_USERS = 10_000
 REPORTED = ("recall@1", "recall@10", "recall@20", "ndcg@10", "mrr@20", "events", "users")
@@ -191,7 +189,7 @@ class Learner:
         listed = [t for t in reading.timelines(known_rows(rows, index), index) if len(t)]
         last = np.array([t.times[-1] for t in listed])
         now = float(last.max(initial=0.0)) + 1e-6
-        profiles = features.point_in_time(self.database, [t.user for t in listed], np.full(len(listed), now))
+        profiles = read_profiles(self.database, [t.user for t in listed], np.full(len(listed), now))
         vectors = export.user_vectors(model, listed, at=now, profiles=profiles)
         return Vectors(tuple(t.user for t in listed), vectors), last
 
@@ -216,18 +214,6 @@ def latest_part(material_rows: list[Row], position: int, events: int) -> float:
 def holdout_start(rows: list[Row], position: int, n: int) -> float:
     """Return the time from which on the window's events are kept for the gate."""
     return latest_part(rows, position, min(int(n * HOLDOUT_SHARE), HOLDOUT_EVENTS))
-
-
-def profiled(database: Database, timelines: list[Timeline]) -> list[Timeline]:
-    """Return the timelines with point-in-time features from Feast at their latest target moments."""
-    times = [t.times[target_moments(t)] for t in timelines]
-    flat = np.concatenate([np.zeros(0), *times])
-    users = np.repeat(np.array([t.user for t in timelines], dtype=object), [len(t) for t in times])
-    chosen = np.sort(np.argsort(-flat, kind="stable")[:PROFILED_MOMENTS])
-    values = np.full((len(flat), len(PROFILE)), np.nan, dtype=np.float32)
-    values[chosen] = features.point_in_time(database, users[chosen].tolist(), flat[chosen])
-    parts = np.split(values, np.cumsum([len(t) for t in times])[:-1])
-    return [replace(t, profiles=part) for t, part in zip(timelines, parts, strict=True)]
 
 
 def score_window(material: Material, live: Recommender | None) -> list[Evaluation]:
