@@ -1,7 +1,7 @@
 """No committed event is ever in no window or in two.
 
-A few seconds of chaos: writers of every kind on three streams, cutters and sweeps beside them, then a count. Each
-event carries a key of its own, so that the answer is a comparison of two lists.
+A few seconds of chaos: writers of every kind on three streams, with cutters and sweeps beside them, and
+then a count. Each event carries a key of its own, so that the answer is a comparison of two lists.
 """
 
 from __future__ import annotations
