@@ -20,7 +20,7 @@ from psycopg.pq import PGconn, Ping
 
 from tidegate.errors import DatabaseUnavailable
 from tidegate.postgres.binaries import Binaries
-from tidegate.postgres.folder import PORT, Folder
+from tidegate.postgres.folder import PORT, Folder, close_socket, open_socket
 
 SUPERUSER = "postgres"
 START_SECONDS = 300.0  # recovery after a crash replays up to max_wal_size
@@ -53,10 +53,10 @@ class Cluster:
             time.sleep(PAUSE)
         return answer == Ping.OK
 
-    def prepare(self) -> None:
+    def prepare(self, settings: Mapping[str, str]) -> None:
         """Make the data folder if there is none, and refuse one of another major version."""
         if self._version() is None:
-            self._initialise()
+            self._initialise(durable=settings.get("fsync") != "off")
         if self._version() != self._binaries.major:
             raise DatabaseUnavailable(
                 f"{self._folder.data} is of PostgreSQL {self._version()}; this is {self._binaries.major}.",
@@ -66,6 +66,7 @@ class Cluster:
     def start(self, settings: Mapping[str, str]) -> None:
         """Start the server and wait until it answers. What a killed one left is cleared away first."""
         self._clear_remains()
+        open_socket(self._folder)
         mark = self._folder.log.stat().st_size if self._folder.log.exists() else 0
         pid = self._launch(settings)
         deadline = time.monotonic() + START_SECONDS
@@ -83,6 +84,7 @@ class Cluster:
         )
         if done.returncode != 0 and self._ping() != Ping.NO_RESPONSE:
             raise self._failure("The embedded PostgreSQL does not stop.", done.stdout + done.stderr)
+        close_socket(self._folder)
 
     def create_database(self, name: str) -> None:
         """Create the database unless it exists."""
@@ -106,7 +108,7 @@ class Cluster:
         except FileNotFoundError:
             return None
 
-    def _initialise(self) -> None:
+    def _initialise(self, durable: bool) -> None:
         """Run initdb beside the final place and rename: a crash halfway leaves no half-made cluster."""
         fresh = self._folder.place / "data.initialising"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -121,6 +123,7 @@ class Cluster:
             "--locale=C",
             "--builtin-locale=C.UTF-8",
             "--no-instructions",
+            *([] if durable else ["--no-sync"]),
         )
         if done.returncode != 0:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -132,7 +135,7 @@ class Cluster:
         chosen = dict(settings) | {
             "listen_addresses": "",
             "port": PORT,
-            "unix_socket_directories": f'"{self._folder.socket}"',
+            "unix_socket_directories": '"{}"'.format(str(self._folder.socket).replace('"', '""')),
             "unix_socket_permissions": "0700",
         }
         options = [word for key, value in chosen.items() for word in ("-c", f"{key}={value}")]
@@ -143,7 +146,7 @@ class Cluster:
     def _clear_remains(self) -> None:
         """Make way for a new postmaster where the old one was killed.
 
-        PostgreSQL itself takes a reused process id in the lock file for a living server. The kernel knows
+        PostgreSQL itself takes a reused process id in a lock file for a living server. The kernel knows
         better: a process of this cluster has the data folder as its working directory.
         """
         if not Path("/proc/self/cwd").exists():  # not Linux: PostgreSQL's own check has to do
@@ -156,7 +159,8 @@ class Cluster:
                 os.kill(orphan, signal.SIGQUIT)
             _wait(lambda: not self._processes(), ORPHAN_SECONDS)
         if not self._processes():
-            (self._folder.data / "postmaster.pid").unlink(missing_ok=True)
+            for lock in (self._folder.data / "postmaster.pid", self._folder.socket / f".s.PGSQL.{PORT}.lock"):
+                lock.unlink(missing_ok=True)
 
     def _processes(self) -> list[int]:
         """Return the processes that work in the data folder: a postmaster and its children, if any."""

@@ -56,7 +56,7 @@ class EmbeddedServer:
         self._make_home()
         with self._leases.guarded():
             _, cluster = self._cluster()
-            cluster.prepare()
+            cluster.prepare(self._settings)
             if not cluster.answers():
                 cluster.start(self._settings)
             cluster.create_database(DATABASE)
@@ -69,9 +69,11 @@ class EmbeddedServer:
         if self._lease is None or os.getpid() != self._pid:  # a forked child leaves by ending
             return
         atexit.unregister(self.leave)
+        self._lease.release()
+        self._lease = None
+        if not self.home.is_dir():  # somebody has removed it, the server with it
+            return
         with self._leases.guarded():
-            self._lease.release()
-            self._lease = None
             folder, cluster = self._cluster()
             if not folder.kept.exists() and not self._leases.holders():
                 cluster.stop()

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,9 +73,23 @@ def lay_out(home: Path) -> Folder:
     place = link.resolve() if link.is_symlink() else _choose_place(home, link, account)
     if (place / "data").exists():
         account = Account.owner_of(place / "data")
-    folder = Folder(home, account.own(place), account)
-    _own_socket(folder)
-    return folder
+    return Folder(home, account.own(place), account)
+
+
+def open_socket(folder: Folder) -> None:
+    """Make the socket's folder; refuse one that somebody else laid there, as anybody can below /tmp."""
+    socket = folder.socket
+    if socket.parent == SHORT and socket.exists() and socket.lstat().st_uid != folder.account.uid:
+        raise DatabaseUnavailable(
+            f"{socket} belongs to another user.", "Remove it, or choose a shorter TIDEGATE_HOME."
+        )
+    folder.account.own(socket)
+
+
+def close_socket(folder: Folder) -> None:
+    """Remove the socket's folder where it lies below /tmp, which is not ours to litter."""
+    if folder.socket.parent == SHORT:
+        shutil.rmtree(folder.socket, ignore_errors=True)
 
 
 def _choose_place(home: Path, link: Path, account: Account) -> Path:
@@ -91,16 +106,6 @@ def _choose_place(home: Path, link: Path, account: Account) -> Path:
     account.own(place)
     link.symlink_to(place)
     return place
-
-
-def _own_socket(folder: Folder) -> None:
-    """Make the socket's folder; refuse one that somebody else laid there, as anybody can below /tmp."""
-    socket = folder.socket
-    if socket.parent == SHORT and socket.exists() and socket.lstat().st_uid != folder.account.uid:
-        raise DatabaseUnavailable(
-            f"{socket} belongs to another user.", "Remove it, or choose a shorter TIDEGATE_HOME."
-        )
-    folder.account.own(socket)
 
 
 def _digest(path: Path) -> str:
