@@ -99,9 +99,7 @@ def merge(connection: psycopg.Connection[Any], kind: Kind, rows: Sequence[Mappin
 
 def check_names(kind: Kind, row: object) -> None:
     """Raise BadRequest unless this is a mapping with no other names than the catalogue's."""
-    names = (
-        f"Its names are {', '.join(READERS[kind])}; whatever else you know goes into attributes, an object."
-    )
+    names = f"Its names are {', '.join(READERS[kind])}; whatever else you know goes into attributes, an object."
     if not isinstance(row, Mapping):
         raise BadRequest(f"Each of the {kind} must be an object, not {parse.shown(row)}.", names)
     unknown = sorted(str(name) for name in row.keys() - READERS[kind].keys())

@@ -42,9 +42,7 @@ class Client:
     impressions say.
     """
 
-    def __init__(
-        self, database_url: str | None = None, *, source: Source = "python", connections: int = 8
-    ) -> None:
+    def __init__(self, database_url: str | None = None, *, source: Source = "python", connections: int = 8) -> None:
         settings = get_settings() if database_url is None else read_settings(database_url=database_url)
         self._source: Source = source
         self._database = open_database(settings)
@@ -117,15 +115,11 @@ class Client:
             raise DatabaseUnavailable(f"The connection to {self._database} breaks: {error}.") from None
 
 
-def _uncommitted(
-    connection: psycopg.Connection[Any], action: Callable[[psycopg.Connection[Any]], Answer]
-) -> Answer:
+def _uncommitted(connection: psycopg.Connection[Any], action: Callable[[psycopg.Connection[Any]], Answer]) -> Answer:
     """Run an action; a lost connection is told apart from an error of the server on a living one."""
     try:
         return action(connection)
     except psycopg.OperationalError as error:
         if connection.closed or connection.broken:
             raise Interrupted(str(error).strip().partition("\n")[0].rstrip(".")) from error
-        raise DatabaseUnavailable(
-            f"PostgreSQL: {str(error).strip().partition(chr(10))[0].rstrip('.')}."
-        ) from None
+        raise DatabaseUnavailable(f"PostgreSQL: {str(error).strip().partition(chr(10))[0].rstrip('.')}.") from None

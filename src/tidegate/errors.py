@@ -77,6 +77,8 @@ class IngestError(TidegateError):
 class BadRequest(TidegateError):
     """A question that cannot be answered as it was asked."""
 
+    next_step = "Change it before you ask again."
+
 
 class UnknownStream(TidegateError):
     """Nobody made this stream."""

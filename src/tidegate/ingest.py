@@ -98,8 +98,7 @@ def plan(
         if name not in found and name not in constants:
             raise IngestError(
                 f"No column is {name}. The file has: {', '.join(there)}.",
-                f"Name it with --map {name}=COLUMN"
-                + (f", or --set {name}=VALUE." if name == "event_type" else "."),
+                f"Name it with --map {name}=COLUMN" + (f", or --set {name}=VALUE." if name == "event_type" else "."),
             )
     kept = [name for name in there if name not in found.values()] if list(keep) == ["*"] else list(keep)
     _check("There is no column", kept, there, f"The file has: {', '.join(there)}.")

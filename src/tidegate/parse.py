@@ -8,6 +8,7 @@ that the value breaks; the rules about meaning (known event type, not in the fut
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,8 @@ import orjson
 
 # The unit of a bare number is told by its size: seconds reach 1e11 in the year 5138, milliseconds in 1973.
 _UNITS = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (math.inf, 1e9))
+# Eight digits are a date (20240131), not a second of 1970.
+_NUMBER = re.compile(r"(?!\d{8}$)[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 _SHOWN = 40
 
 
@@ -104,16 +107,17 @@ def _moment(value: Any) -> datetime:
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, date):
         return datetime.combine(value, time(), UTC)
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise TypeError
-    try:
-        return _from_epoch(float(value))
-    except ValueError:
+    if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
         return _moment(datetime.fromisoformat(value.strip()))
+    return _from_epoch(float(value))
 
 
 def _from_epoch(value: float) -> datetime:
-    unit = next(unit for limit, unit in _UNITS if not abs(value) >= limit)
+    if not math.isfinite(value):
+        raise OverflowError
+    unit = next(unit for limit, unit in _UNITS if abs(value) < limit)
     return datetime.fromtimestamp(value / unit, UTC)
 
 

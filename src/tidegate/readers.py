@@ -77,9 +77,7 @@ class Source:
             yield from self._parquet_rows(skip)
             return
         with self._lines() as lines:
-            yield from islice(
-                _csv_rows(lines, self.path) if self.form == "csv" else _json_rows(lines), skip, None
-            )
+            yield from islice(_csv_rows(lines, self.path) if self.form == "csv" else _json_rows(lines), skip, None)
 
     def _parquet_rows(self, skip: int) -> Iterator[dict[str, Any]]:
         file = _parquet(self.path)
@@ -107,9 +105,7 @@ class Source:
                     "Name its encoding: --encoding latin-1.",
                 ) from None
             except (gzip.BadGzipFile, EOFError) as error:
-                raise IngestError(
-                    f"{self.path.name} is damaged: {error}.", "Make or fetch it again."
-                ) from None
+                raise IngestError(f"{self.path.name} is damaged: {error}.", "Make or fetch it again.") from None
 
     def _followed(self, text: IO[str], raw: IO[bytes]) -> Iterator[str]:
         for line in text:
@@ -117,9 +113,7 @@ class Source:
             yield line
 
     def _codec(self) -> str:
-        return (
-            "utf-8-sig" if self.encoding.lower() in ("utf-8", "utf8") else self.encoding
-        )  # spreadsheets write a mark
+        return "utf-8-sig" if self.encoding.lower() in ("utf-8", "utf8") else self.encoding  # spreadsheets write a mark
 
 
 def open_source(path: Path, form: Format | None = None, encoding: str = "utf-8") -> Source:
@@ -129,9 +123,7 @@ def open_source(path: Path, form: Format | None = None, encoding: str = "utf-8")
     bare = path.with_suffix("") if path.suffix == ".gz" else path
     found = form or EXTENSIONS.get(bare.suffix.lower())
     if found is None:
-        raise IngestError(
-            f"{path.name} has no extension that tells its format.", "Say --format csv, jsonl or parquet."
-        )
+        raise IngestError(f"{path.name} has no extension that tells its format.", "Say --format csv, jsonl or parquet.")
     return Source(path, found, encoding)
 
 

@@ -36,9 +36,7 @@ class Recommendation:
     layer: Layer  # personal: the version knows the user; session: only newer events do; popularity: none
     version_id: int | None  # None before the first version: popularity alone
     version_number: int | None
-    last_event_at: (
-        datetime | None
-    )  # newest event of the user that the answer has seen; None for an unknown user
+    last_event_at: datetime | None  # newest event of the user that the answer has seen; None for an unknown user
 
 
 def recommend(

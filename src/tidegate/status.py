@@ -38,12 +38,8 @@ class StreamStatus(Frozen):
     max_age_seconds: float | None = Field(description="Age at which a window is cut although it is not full.")
     repeats: bool = Field(description="Whether an item that a user has had may be recommended again.")
     windows: dict[str, int] = Field(description="Windows by state: cut, ready, trained, parked.")
-    oldest_unfinished_seconds: float | None = Field(
-        description="Age of the oldest window that is not finished."
-    )
-    last_event_at: datetime | None = Field(
-        description="The stream's present: the time of its newest folded event."
-    )
+    oldest_unfinished_seconds: float | None = Field(description="Age of the oldest window that is not finished.")
+    last_event_at: datetime | None = Field(description="The stream's present: the time of its newest folded event.")
     live: LiveVersion | None = Field(description="Null before the first version.")
     versions: int = Field(description="Versions that a gate has judged.")
     metrics: dict[str, dict[str, float]] = Field(
@@ -59,21 +55,15 @@ class Lease(Frozen):
     attempt: int
     worker: str
     seconds: float = Field(description="How long it has run.")
-    lease_seconds_left: float = Field(
-        description="Silence that it may still keep before another attempt takes over."
-    )
+    lease_seconds_left: float = Field(description="Silence that it may still keep before another attempt takes over.")
 
 
 class Status(Frozen):
     """The whole system at one moment."""
 
     streams: tuple[StreamStatus, ...]
-    unfolded_batches: int = Field(
-        description="Batches that the keeper has not folded into the live features."
-    )
-    unfolded_events: int = Field(
-        description="Events in those batches; reads merge them, so nothing is stale."
-    )
+    unfolded_batches: int = Field(description="Batches that the keeper has not folded into the live features.")
+    unfolded_events: int = Field(description="Events in those batches; reads merge them, so nothing is stale.")
     quarantined: dict[str, int] = Field(description="Quarantined events by reason.")
     leases: tuple[Lease, ...]
 

@@ -82,7 +82,6 @@ async def record(request: Request, client: TheClient, figures: TheFigures) -> Re
     return Receipt(
         accepted=receipt.accepted,
         quarantined=[
-            QuarantinedEvent(place=event.place, reason=event.reason, event=event.event)
-            for event in receipt.quarantined
+            QuarantinedEvent(place=event.place, reason=event.reason, event=event.event) for event in receipt.quarantined
         ],
     )

@@ -26,9 +26,7 @@ class Figures:
             registry=self.registry,
             buckets=_SECONDS,
         )
-        self.events = Counter(
-            "tidegate_events", "Events received over HTTP.", ("outcome",), registry=self.registry
-        )
+        self.events = Counter("tidegate_events", "Events received over HTTP.", ("outcome",), registry=self.registry)
         self.impressions = Counter(
             "tidegate_impressions", "Answers given over HTTP.", ("stream", "layer"), registry=self.registry
         )
@@ -58,6 +56,6 @@ class CountRequests:
         try:
             await self._app(scope, receive, watched)
         finally:
-            route = getattr(scope.get("route"), "path", "unknown")
+            route = getattr(scope.get("route"), "path_format", "unknown")
             self._figures.requests.labels(scope["method"], route, status).inc()
             self._figures.seconds.labels(scope["method"], route).observe(time.perf_counter() - began)

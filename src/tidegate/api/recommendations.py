@@ -45,7 +45,7 @@ class Answer(BaseModel):
 
 
 @router.get(
-    "/recommend/{user_id}",
+    "/recommend/{user_id:path}",  # a user's name may hold a slash
     responses=answers(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 def recommend(

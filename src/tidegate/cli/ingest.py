@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -96,9 +95,7 @@ def resumable(source: Source, progress: Progress) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(
-            f"\ntidegate: stopped after {done(progress):,} rows of {source.path.name}. {RESUME}", err=True
-        )
+        typer.echo(f"\ntidegate: stopped after {done(progress):,} rows of {source.path.name}. {RESUME}", err=True)
         raise
     except OperationalError as error:
         said = str(error).strip().partition("\n")[0].rstrip(".")
@@ -126,9 +123,8 @@ def say_result(source: Source, reading: Reading, progress: Progress, seconds: fl
     """Print what became of the file."""
     refused = progress.refused.total()
     if as_json:
-        say_json(
-            {"file": str(source.path), "kind": reading.kind, **asdict(progress), "seconds": round(seconds, 3)}
-        )
+        found = {"file": str(source.path), "kind": reading.kind, "seconds": round(seconds, 3)}
+        say_json(found | vars(progress))
         return
     if progress.resumed_at:
         typer.echo(f"went on after {progress.resumed_at:,} rows that were in already")
@@ -151,9 +147,7 @@ def say_dry_run(connection: Any, source: Source, reading: Reading, as_json: bool
     """Write the whole file in one transaction, roll it back, and print what would have happened."""
     from psycopg import Rollback
 
-    first = [
-        reading.row(row) for row in islice(source.rows(), _SHOWN_ROWS) if not isinstance(row, Unreadable)
-    ]
+    first = [reading.row(row) for row in islice(source.rows(), _SHOWN_ROWS) if not isinstance(row, Unreadable)]
     refused: Counter[str] = Counter()
     n = 0
     rows = source.rows()
@@ -163,9 +157,7 @@ def say_dry_run(connection: Any, source: Source, reading: Reading, as_json: bool
             n += len(chunk)
             raise Rollback
     if as_json:
-        say_json(
-            {"dry_run": True, "reading": reading.as_json(), "first": first, "rows": n, "refused": refused}
-        )
+        say_json({"dry_run": True, "reading": reading.as_json(), "first": first, "rows": n, "refused": refused})
         return
     say_table(
         ("column", "from"),

@@ -33,9 +33,7 @@ def serve(
         server = uvicorn.Server(config)
         server.run(sockets=[listener])
     if not server.started:
-        raise TidegateError(
-            "The HTTP app could not start.", "The lines above say why; see `tidegate doctor`."
-        )
+        raise TidegateError("The HTTP app could not start.", "The lines above say why; see `tidegate doctor`.")
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -48,8 +46,6 @@ def listening(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        cause = (
-            f"Port {port} of {host} is taken." if taken else f"Nobody can listen on {host}:{port}: {error}."
-        )
+        cause = f"Port {port} of {host} is taken." if taken else f"Nobody can listen on {host}:{port}: {error}."
         raise TidegateError(cause, "Choose another with --port or TIDEGATE_HTTP_PORT.") from None
     return listener

@@ -20,17 +20,14 @@ def say_json(value: Any) -> None:
     typer.echo(orjson.dumps(value, default=str))
 
 
-def say_table(
-    headings: Iterable[str], rows: Iterable[Iterable[Any]], title: str = "", caption: str = ""
-) -> None:
+def say_table(headings: Iterable[str], rows: Iterable[Iterable[Any]], title: str = "", caption: str = "") -> None:
     """Print a table; numbers stand to the right, missing values are blank."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     cells = [list(row) for row in rows]
-    table = Table(title=title or None, caption=caption or None, box=box.SIMPLE_HEAD, title_justify="left")
-    table.caption_justify = "left"
+    table = Table(box=box.SIMPLE_HEAD)
     names = list(headings)
     for place, heading in enumerate(names):
         numbers = bool(cells) and all(isinstance(row[place], int | float | None) for row in cells)
@@ -39,7 +36,11 @@ def say_table(
     for row in cells:
         table.add_row(*map(cell, row))
     # A file or a pipe has no width: the usual 80 columns would fold every row.
+    if title:
+        typer.echo(f"  {title}")
     Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
+    if caption:
+        typer.echo(f"  {caption}")
 
 
 def cell(value: Any) -> str:

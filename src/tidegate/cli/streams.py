@@ -59,9 +59,7 @@ def add(stream: Stream, threshold: Threshold = None, max_age: MaxAge = None, rep
 
 
 @app.command("set")
-def set_stream(
-    stream: Stream, threshold: Threshold = None, max_age: MaxAge = None, repeats: Repeats = None
-) -> None:
+def set_stream(stream: Stream, threshold: Threshold = None, max_age: MaxAge = None, repeats: Repeats = None) -> None:
     """Change what makes a stream train; what is not named stays."""
     if threshold is None and max_age is None and repeats is None:
         raise BadRequest("There is nothing to change.", "Name --threshold, --max-age or --repeats.")

@@ -58,10 +58,7 @@ def show(version: Version, as_json: AsJson = False) -> None:
     )
     say_table(
         ("live from", "until", "by", "reason"),
-        [
-            (d["live_from"][:19], (d["live_until"] or "now")[:19], d["actor"], d["reason"])
-            for d in found["deployments"]
-        ],
+        [(d["live_from"][:19], (d["live_until"] or "now")[:19], d["actor"], d["reason"]) for d in found["deployments"]],
     )
 
 

@@ -1,0 +1,178 @@
+"""The commands that an operator works with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.learning import add_items, deploy_version, one
+from tests.support.processes import tidegate
+
+EVENT = "insert into ingest.behaviour_events (user_id, item_id, event_type) values (%s, %s, %s)"
+VECTORS = {"tea": [1.0, 0.0], "milk": [0.0, 1.0]}
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Command:
+    """Run a command that must succeed; return what it printed."""
+
+    def command(*arguments: str) -> str:
+        done = tidegate(*arguments, environment=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return command
+
+
+@pytest.fixture
+def refuse(environment: dict[str, str]) -> Command:
+    """Run a command that must fail in one line; return that line."""
+
+    def command(*arguments: str) -> str:
+        done = tidegate(*arguments, environment=environment)
+        assert (done.returncode, done.stdout) == (1, ""), done.stdout
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        return done.stderr
+
+    return command
+
+
+def test_recommend_shows_item_why_version_and_freshness(run: Command, connection: psycopg.Connection[Any]) -> None:
+    add_items(connection, *VECTORS)
+    deploy_version(connection, VECTORS, {"a": [1.0, 0.0]})
+    connection.execute(EVENT, ["a", "tea", "view"])
+    shown = run("recommend", "a", "-k", "1")
+    for fact in ("Tea", "close to what you choose", "personal", "version 1", "counted at its commit"):
+        assert fact in shown
+    assert "Milk" not in shown
+    found = json.loads(run("recommend", "a", "--json"))
+    assert [item["item_id"] for item in found["items"]] == ["tea", "milk"]
+    assert one(connection, "select distinct source from serving.impressions") == "cli"
+
+
+def test_recommend_says_that_an_unknown_user_gets_a_cold_start(
+    run: Command, connection: psycopg.Connection[Any]
+) -> None:
+    assert "nothing to recommend" in run("recommend", "nobody")
+    add_items(connection, *VECTORS)
+    assert "nothing is live yet" in run("recommend", "nobody")
+    deploy_version(connection, VECTORS)
+    shown = run("recommend", "nobody")
+    assert "cold start" in shown
+    assert "unknown user" in shown
+
+
+def test_status_shows_streams_quarantine_and_what_is_live(run: Command, connection: psycopg.Connection[Any]) -> None:
+    deploy_version(connection, VECTORS)
+    connection.execute(EVENT, ["a", "tea", "buy"])
+    connection.execute(EVENT, ["a", "tea", "view"])
+    shown = run("status")
+    for fact in ("1 / 10,000", "version 1 of 1", "1 events in 1 batches", "event_type must be"):
+        assert fact in shown
+    [stream] = json.loads(run("status", "--json"))["streams"]
+    assert (stream["waiting"], stream["live"]["number"], stream["windows"]) == (1, 1, {"trained": 1})
+
+
+def test_a_stream_is_added_changed_and_listed(
+    run: Command, refuse: Command, connection: psycopg.Connection[Any]
+) -> None:
+    run("streams", "add", "shop", "--threshold", "500", "--max-age", "60", "--no-repeats")
+    run("streams", "set", "shop", "--threshold", "700")
+    row = "select threshold, extract(epoch from max_age)::int, repeats from learning.streams where stream = 'shop'"
+    assert connection.execute(row.encode()).fetchone() == (700, 60, False)
+    run("streams", "set", "shop", "--max-age", "0", "--repeats")
+    assert connection.execute(row.encode()).fetchone() == (700, None, True)
+    assert [stream["stream"] for stream in json.loads(run("streams", "list", "--json"))] == [
+        "default",
+        "shop",
+    ]
+    assert "700" in run("streams", "list")
+    assert "exists" in refuse("streams", "add", "shop")
+    assert "nothing to change" in refuse("streams", "set", "shop")
+    assert "does not exist" in refuse("streams", "set", "nope", "--threshold", "7")
+
+
+def test_a_window_is_cut_by_hand_only_when_full_or_forced(
+    run: Command, refuse: Command, connection: psycopg.Connection[Any]
+) -> None:
+    assert "Write events first" in refuse("windows", "cut", "--force")
+    connection.execute(EVENT, ["a", "tea", "view"])
+    assert "--force" in refuse("windows", "cut")
+    assert "is cut" in run("windows", "cut", "--force")
+    [window] = json.loads(run("windows", "list", "--json"))
+    assert (window["state"], window["events"]) == ("cut", 1)
+    assert "default" in run("windows", "list", "--state", "cut")
+
+
+def test_a_parked_window_gets_another_round_of_attempts(
+    run: Command, refuse: Command, connection: psycopg.Connection[Any]
+) -> None:
+    connection.execute(EVENT, ["a", "tea", "view"])
+    window = one(connection, "select learning.cut_window('default', null, true)")
+    connection.execute("select features.materialise_window(%s)", [window])
+    assert "not parked" in refuse("windows", "retry", str(window))
+    for _ in range(3):
+        run_id = one(connection, "select run_id from learning.claim_window('default', 'w', '1 minute')")
+        connection.execute(
+            "update learning.runs set state = 'failed', error = 'e', finished_at = now() where run_id = %s",
+            [run_id],
+        )
+    assert ("parked", str(window)) in connection.execute("select * from learning.sweep()").fetchall()
+    assert "is ready again" in run("windows", "retry", str(window))
+    assert ("parked", str(window)) not in connection.execute("select * from learning.sweep()").fetchall()
+    assert one(connection, "select attempt from learning.claim_window('default', 'w', '1 minute')") == 4
+    assert "does not exist" in refuse("windows", "retry", "77")
+
+
+def test_deploying_shows_a_plan_asks_and_rolls_back(
+    run: Command, refuse: Command, environment: dict[str, str], connection: psycopg.Connection[Any]
+) -> None:
+    first = deploy_version(connection, VECTORS)
+    second = deploy_version(connection, VECTORS)
+    asked = tidegate("versions", "deploy", str(first), environment=environment, input="n\n")
+    assert asked.returncode == 1
+    assert "roll back to version 1" in asked.stdout
+    live = "select version_id from serving.deployments where live_until is null"
+    assert one(connection, live) == second
+    run("versions", "deploy", str(first), "--yes", "--reason", "worse clicks")
+    assert one(connection, live) == first
+    assert "is live already" in refuse("versions", "deploy", str(first), "--yes")
+    assert "does not exist" in refuse("versions", "deploy", "77", "--yes")
+    assert [version["live"] for version in json.loads(run("versions", "list", "--json"))] == [False, True]
+    assert "worse clicks" in run("versions", "show", str(first))
+
+
+def test_a_version_without_vectors_cannot_go_live(refuse: Command, connection: psycopg.Connection[Any]) -> None:
+    deploy_version(connection, VECTORS)
+    version = deploy_version(connection, VECTORS)
+    connection.execute("select learning.deploy(1, 'back')")
+    connection.execute("delete from serving.item_vectors where version_id = %s", [version])
+    assert "has no item vectors" in refuse("versions", "deploy", str(version), "--yes")
+
+
+def test_quarantine_lists_reasons_and_events(run: Command, connection: psycopg.Connection[Any]) -> None:
+    assert "Nothing is in quarantine" in run("quarantine", "list")
+    connection.execute(EVENT, ["a", "tea", "buy"])
+    connection.execute(EVENT, ["", "tea", "view"])
+    assert "event_type must be" in run("quarantine", "list")
+    found = json.loads(run("quarantine", "list", "--reason", "user_id", "--json"))
+    assert len(found["by_reason"]) == 2
+    assert [row["event"]["item_id"] for row in found["newest"]] == ["tea"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("status",), ("streams", "list"), ("windows", "list"), ("recommend", "a"), ("quarantine", "list")],
+)
+def test_without_the_schema_a_command_says_to_migrate(empty_database: Any, arguments: tuple[str, ...]) -> None:
+    import os
+
+    done = tidegate(*arguments, environment=os.environ | {"TIDEGATE_DATABASE_URL": empty_database.conninfo})
+    assert done.returncode == 1
+    assert "tidegate migrate" in done.stderr
+    assert "Traceback" not in done.stderr
