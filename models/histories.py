@@ -153,7 +153,7 @@ def check_items(histories: Histories, size: int) -> None:
 
 
 def _joined(parts: list[np.ndarray], dtype: type, width: int | None = None) -> np.ndarray:
-    empty = np.zeros((0,) if width is None else (0, width), dtype=dtype)
+    empty: np.ndarray = np.zeros((0,) if width is None else (0, width), dtype=dtype)
     return np.concatenate([empty, *parts]).astype(dtype)
 
 

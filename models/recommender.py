@@ -29,6 +29,12 @@ FIRST_REPEAT = (0.0, 0.5, 0.0, 0.0, 0.0, 0.0)
 class Recommender(nn.Module):
     """Score every item of a catalogue for a user at a moment."""
 
+    text: Tensor  # (N, k) whitened
+    centre: Tensor  # (E,)
+    basis: Tensor  # (E, k)
+    profile_mean: Tensor  # (F,)
+    profile_scale: Tensor  # (F,)
+
     def __init__(self, catalogue: Catalogue, architecture: Architecture | None = None, seed: int = 0) -> None:
         super().__init__()
         self.architecture = architecture or Architecture(text_dimensions=catalogue.text.shape[1])

@@ -103,9 +103,7 @@ class Learner:
             with watch.step("judge"):
                 verdict, judged = judge_candidate(material, candidate, live)
             with watch.step("export"):
-                publication = self.publication(
-                    connection, run, material, candidate, verdict, (*evaluations, *judged)
-                )
+                publication = self.publication(connection, run, material, candidate, verdict, (*evaluations, *judged))
             publication.manifest["fit"] = asdict(report)  # type: ignore[index]
             publication.manifest["seconds"] = watch.total()  # type: ignore[index]
             version = publish(connection, publication)
@@ -133,9 +131,7 @@ class Learner:
         first = task.parent_position or 1
         rows = reading.read_rows(connection, task.stream, first, task.position)
         known = live.item_ids if live is not None else ()
-        catalogue = reading.read_catalogue(
-            connection, self.text_encoder(), task, known, reading.items_of(rows)
-        )
+        catalogue = reading.read_catalogue(connection, self.text_encoder(), task, known, reading.items_of(rows))
         if live is not None:
             live.grow(catalogue)
         index = {item: number for number, item in enumerate(catalogue.item_ids)}
@@ -201,7 +197,10 @@ def known_rows(rows: list[Row], index: dict[str, int]) -> Iterator[Row]:
         yield Row(
             row.user,
             row.position,
-            *([part[n] for n in kept] for part in (row.items, row.types, row.times, row.values)),  # type: ignore[misc]
+            [row.items[n] for n in kept],
+            [row.types[n] for n in kept],
+            [row.times[n] for n in kept],
+            [row.values[n] for n in kept],
         )
 
 
@@ -226,7 +225,7 @@ def score_window(material: Material, live: Recommender | None) -> list[Evaluatio
     _, event = pending.target_events()
     clock.fold(pending.histories.items[event], pending.histories.times[event])
     asked = [narrow(t, learn_from=start) for t in material.timelines]
-    scorers = {
+    scorers: dict[str, Scorer] = {
         "live": ModelScorer(live, clock),
         "popularity": PopularityScorer(clock),
         "frequency": FrequencyScorer(clock),
@@ -333,9 +332,7 @@ def seed(material: Material) -> int:
 def device() -> torch.device:
     """Return where to train: as the settings say, or on a GPU if there is one."""
     wanted = get_settings().device
-    return torch.device(
-        "cuda" if wanted == "auto" and torch.cuda.is_available() else wanted.replace("auto", "cpu")
-    )
+    return torch.device("cuda" if wanted == "auto" and torch.cuda.is_available() else wanted.replace("auto", "cpu"))
 
 
 def summary(task: Task, version: int, verdict: Verdict, watch: Stopwatch) -> dict[str, Any]:

@@ -54,7 +54,9 @@ def train(run: Run) -> dict[str, Any]:
         report = trainer.train(run)
     except TrainerFailed as error:
         parked = fail(connection(), run, str(error), ATTEMPTS)
-        log.error("window %s %s: %s", run.window_id, "parked" if parked else "failed", error.summary)
+        log.error(  # noqa: TRY400  # the traceback is the child's, and is in the run's row
+            "window %s %s: %s", run.window_id, "parked" if parked else "failed", error.summary
+        )
         return {"window_id": run.window_id, "error": error.summary}
     log.info("window %s: %s", run.window_id, report["summary"])
     return report

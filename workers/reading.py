@@ -114,9 +114,7 @@ def first_times(rows: Iterable[Row], position: int) -> dict[str, float]:
     return {row.user: row.times[0] for row in rows if row.position == position}
 
 
-def read_replay(
-    connection: psycopg.Connection[Any], task: Task, index: dict[str, int], seed: int
-) -> list[Timeline]:
+def read_replay(connection: psycopg.Connection[Any], task: Task, index: dict[str, int], seed: int) -> list[Timeline]:
     """Return a sample of earlier windows, about REPLAY_SHARE of this window's events.
 
     Users are drawn by their hash and not by their events, so that those who are rarely here are replayed as
@@ -142,9 +140,7 @@ def read_replay(
     return found
 
 
-def read_histories(
-    connection: psycopg.Connection[Any], task: Task, users: list[str], limit: int
-) -> list[Row]:
+def read_histories(connection: psycopg.Connection[Any], task: Task, users: list[str], limit: int) -> list[Row]:
     """Return the newest rows of these users up to the task's position, about `limit` events each."""
     with connection.cursor(binary=True) as cursor:
         cursor.execute(

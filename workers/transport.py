@@ -33,20 +33,22 @@ class Channel(pgmq.Channel):
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         super()._queue_bind(exchange, routing_key, pattern, queue)
-        self.pgmq._execute(
+        self.pgmq._execute(  # noqa: SLF001  # the client has no public way to run SQL
             "insert into learning.queue_bindings values (%s, %s, %s, %s) on conflict do nothing",
             (exchange, routing_key or "", pattern or "", queue),
         )
 
     def get_table(self, exchange: str) -> list[tuple[str, str, str]]:
         """Return (routing key, pattern, queue) of each binding of an exchange."""
-        rows = self.pgmq._execute_with_result(
+        rows = self.pgmq._execute_with_result(  # noqa: SLF001
             "select routing_key, pattern, queue from learning.queue_bindings where exchange = %s", (exchange,)
         )
         return [tuple(row) for row in rows]
 
     def _delete(self, queue: str, *args: Any, **kwargs: Any) -> None:
-        self.pgmq._execute("delete from learning.queue_bindings where queue = %s", (queue,))
+        self.pgmq._execute(  # noqa: SLF001
+            "delete from learning.queue_bindings where queue = %s", (queue,)
+        )
         super()._delete(queue, *args, **kwargs)
 
 

@@ -32,9 +32,7 @@ def cut_window(stream: str, crossed_at: str | None = None) -> int | None:
     if row is None:
         return None
     window, n, seconds = row
-    after = (
-        "" if seconds is None else f", {seconds * 1000:.0f} ms after the insert that crossed the threshold"
-    )
+    after = "" if seconds is None else f", {seconds * 1000:.0f} ms after the insert that crossed the threshold"
     log.info("window %s cut from stream %s: %s events%s", window, stream, f"{n:,}", after)
     return int(window)
 

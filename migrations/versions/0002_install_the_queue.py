@@ -30,11 +30,9 @@ def upgrade() -> None:
         sa.Column("routing_key", sa.Text(), nullable=False, comment="Routing key."),
         sa.Column("pattern", sa.Text(), nullable=False, comment="Pattern, as the transport keeps it."),
         sa.Column("queue", sa.Text(), nullable=False, comment="Queue that is bound."),
-        sa.PrimaryKeyConstraint(
-            "exchange", "routing_key", "pattern", "queue", name=op.f("queue_bindings_pkey")
-        ),
+        sa.PrimaryKeyConstraint("exchange", "routing_key", "pattern", "queue", name=op.f("queue_bindings_pkey")),
         schema="learning",
-        comment="Direct bindings of the PostgreSQL broker: without them Celery loses the replies of its remote control.",
+        comment="Direct bindings of the PostgreSQL broker: without them Celery loses replies.",
     )
 
 
@@ -58,6 +56,4 @@ def installed() -> bool:
 
 def is_extension() -> bool:
     """Tell whether PGMQ came as an extension, which is not ours to drop."""
-    return bool(
-        op.get_bind().scalar(sa.text("select exists (select from pg_extension where extname = 'pgmq')"))
-    )
+    return bool(op.get_bind().scalar(sa.text("select exists (select from pg_extension where extname = 'pgmq')")))

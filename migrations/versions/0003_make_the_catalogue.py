@@ -37,9 +37,7 @@ def upgrade() -> None:
     op.create_table(
         "items",
         sa.Column("item_id", sa.Text(), nullable=False, comment="The application's own name of the item."),
-        sa.Column(
-            "title", sa.Text(), nullable=True, comment="First part of the text that the language model reads."
-        ),
+        sa.Column("title", sa.Text(), nullable=True, comment="First part of the text that the language model reads."),
         sa.Column(
             "category",
             sa.Text(),

@@ -73,18 +73,14 @@ def upgrade() -> None:
         ),
         sa.Column("stream", sa.Text(), nullable=False, comment="Stream of its events."),
         sa.Column("n", sa.BigInteger(), nullable=False, comment="Number of events."),
-        sa.Column(
-            "ids", pg.INT8MULTIRANGE(), nullable=False, comment="The events, by event_id: fixed for ever."
-        ),
+        sa.Column("ids", pg.INT8MULTIRANGE(), nullable=False, comment="The events, by event_id: fixed for ever."),
         sa.Column(
             "t0",
             sa.DateTime(timezone=True),
             nullable=False,
             comment="Smallest ingested_at of its events: bounds the partitions to read.",
         ),
-        sa.Column(
-            "t1", sa.DateTime(timezone=True), nullable=False, comment="Largest ingested_at of its events."
-        ),
+        sa.Column("t1", sa.DateTime(timezone=True), nullable=False, comment="Largest ingested_at of its events."),
         sa.Column(
             "position",
             sa.BigInteger(),
@@ -124,12 +120,8 @@ def upgrade() -> None:
             nullable=True,
             comment="When the sweep last repeated its task.",
         ),
-        sa.Column(
-            "finished_at", sa.DateTime(timezone=True), nullable=True, comment="When it was trained or parked."
-        ),
-        sa.CheckConstraint(
-            "(state = 'parked') = (reason is not null)", name=op.f("parked_window_has_reason")
-        ),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True, comment="When it was trained or parked."),
+        sa.CheckConstraint("(state = 'parked') = (reason is not null)", name=op.f("parked_window_has_reason")),
         sa.CheckConstraint(
             "(state in ('trained', 'parked')) = (finished_at is not null)",
             name=op.f("finished_at_iff_finished"),
@@ -157,9 +149,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "runs",
-        sa.Column(
-            "run_id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="Name of the run."
-        ),
+        sa.Column("run_id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="Name of the run."),
         sa.Column("window_id", sa.BigInteger(), nullable=False, comment="Window it trains."),
         sa.Column("attempt", sa.Integer(), nullable=False, comment="1 for the first run of the window."),
         sa.Column(
@@ -199,17 +189,11 @@ def upgrade() -> None:
         ),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True, comment="When it ended."),
         sa.Column("error", sa.Text(), nullable=True, comment="What went wrong, with its traceback."),
-        sa.CheckConstraint(
-            "(state = 'running') = (finished_at is null)", name=op.f("run_finished_at_iff_not_running")
-        ),
+        sa.CheckConstraint("(state = 'running') = (finished_at is null)", name=op.f("run_finished_at_iff_not_running")),
         sa.CheckConstraint("state <> 'failed' or error is not null", name=op.f("failed_run_has_error")),
-        sa.CheckConstraint(
-            "state in ('running', 'succeeded', 'failed', 'expired')", name=op.f("run_state_known")
-        ),
+        sa.CheckConstraint("state in ('running', 'succeeded', 'failed', 'expired')", name=op.f("run_state_known")),
         sa.CheckConstraint("attempt > 0", name=op.f("attempt_positive")),
-        sa.ForeignKeyConstraint(
-            ["window_id"], ["learning.windows.window_id"], name=op.f("runs_window_id_fkey")
-        ),
+        sa.ForeignKeyConstraint(["window_id"], ["learning.windows.window_id"], name=op.f("runs_window_id_fkey")),
         sa.PrimaryKeyConstraint("run_id", name=op.f("runs_pkey")),
         sa.UniqueConstraint("token", name=op.f("runs_token_key")),
         sa.UniqueConstraint("window_id", "attempt", name=op.f("runs_window_id_attempt_key")),

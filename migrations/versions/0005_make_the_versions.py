@@ -30,9 +30,7 @@ def upgrade() -> None:
             nullable=False,
             comment="When it was first stored.",
         ),
-        sa.CheckConstraint(
-            "weights_hash = encode(sha256(content), 'hex')", name=op.f("weights_named_by_their_hash")
-        ),
+        sa.CheckConstraint("weights_hash = encode(sha256(content), 'hex')", name=op.f("weights_named_by_their_hash")),
         sa.PrimaryKeyConstraint("weights_hash", name=op.f("weights_pkey")),
         schema="learning",
         comment="Weights, addressed by what they contain: the same weights are stored once.",
@@ -76,17 +74,13 @@ def upgrade() -> None:
             comment="When it was published.",
         ),
         sa.CheckConstraint("verdict in ('promote', 'refuse')", name=op.f("verdict_known")),
-        sa.ForeignKeyConstraint(
-            ["parent_id"], ["learning.versions.version_id"], name=op.f("versions_parent_id_fkey")
-        ),
+        sa.ForeignKeyConstraint(["parent_id"], ["learning.versions.version_id"], name=op.f("versions_parent_id_fkey")),
         sa.ForeignKeyConstraint(["run_id"], ["learning.runs.run_id"], name=op.f("versions_run_id_fkey")),
         sa.ForeignKeyConstraint(["stream"], ["learning.streams.stream"], name=op.f("versions_stream_fkey")),
         sa.ForeignKeyConstraint(
             ["weights_hash"], ["learning.weights.weights_hash"], name=op.f("versions_weights_hash_fkey")
         ),
-        sa.ForeignKeyConstraint(
-            ["window_id"], ["learning.windows.window_id"], name=op.f("versions_window_id_fkey")
-        ),
+        sa.ForeignKeyConstraint(["window_id"], ["learning.windows.window_id"], name=op.f("versions_window_id_fkey")),
         sa.PrimaryKeyConstraint("version_id", name=op.f("versions_pkey")),
         sa.UniqueConstraint("run_id", name=op.f("versions_run_id_key")),
         sa.UniqueConstraint("stream", "number", name=op.f("versions_stream_number_key")),

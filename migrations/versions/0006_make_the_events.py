@@ -92,9 +92,7 @@ def upgrade() -> None:
             nullable=False,
             comment="Name of the row.",
         ),
-        sa.Column(
-            "event", pg.JSONB(astext_type=sa.Text()), nullable=False, comment="The row as it was written."
-        ),
+        sa.Column("event", pg.JSONB(astext_type=sa.Text()), nullable=False, comment="The row as it was written."),
         sa.Column("reason", sa.Text(), nullable=False, comment="The rule that it broke."),
         sa.Column(
             "quarantined_at",

@@ -49,12 +49,8 @@ def upgrade() -> None:
             nullable=False,
             comment="Additions to a cart.",
         ),
-        sa.Column(
-            "n_purchase", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Purchases."
-        ),
-        sa.Column(
-            "n_rating", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Ratings."
-        ),
+        sa.Column("n_purchase", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Purchases."),
+        sa.Column("n_rating", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Ratings."),
         sa.Column(
             "decayed_day",
             sa.Float(precision=53),
@@ -96,9 +92,7 @@ def upgrade() -> None:
             nullable=False,
             comment="Time of the earliest event.",
         ),
-        sa.Column(
-            "last_event_at", sa.DateTime(timezone=True), nullable=False, comment="Time of the latest event."
-        ),
+        sa.Column("last_event_at", sa.DateTime(timezone=True), nullable=False, comment="Time of the latest event."),
         sa.Column(
             "recent_items",
             pg.ARRAY(sa.Text()),
@@ -158,12 +152,8 @@ def upgrade() -> None:
             nullable=False,
             comment="Additions to a cart.",
         ),
-        sa.Column(
-            "n_purchase", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Purchases."
-        ),
-        sa.Column(
-            "n_rating", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Ratings."
-        ),
+        sa.Column("n_purchase", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Purchases."),
+        sa.Column("n_rating", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Ratings."),
         sa.Column(
             "decayed_day",
             sa.Float(precision=53),
@@ -205,9 +195,7 @@ def upgrade() -> None:
             nullable=False,
             comment="Time of the earliest event.",
         ),
-        sa.Column(
-            "last_event_at", sa.DateTime(timezone=True), nullable=False, comment="Time of the latest event."
-        ),
+        sa.Column("last_event_at", sa.DateTime(timezone=True), nullable=False, comment="Time of the latest event."),
         sa.Column(
             "folded_at",
             sa.DateTime(timezone=True),
@@ -258,9 +246,7 @@ def upgrade() -> None:
             nullable=False,
             comment="Time of the earliest event.",
         ),
-        sa.Column(
-            "last_event_at", sa.DateTime(timezone=True), nullable=False, comment="Time of the latest event."
-        ),
+        sa.Column("last_event_at", sa.DateTime(timezone=True), nullable=False, comment="Time of the latest event."),
         sa.PrimaryKeyConstraint("user_id", "item_id", name=op.f("user_item_activity_pkey")),
         schema="features",
         comment="Live features of a user with an item: what repeat consumption is predicted from.",

@@ -75,12 +75,8 @@ def upgrade() -> None:
             nullable=False,
             comment="Additions to a cart.",
         ),
-        sa.Column(
-            "n_purchase", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Purchases."
-        ),
-        sa.Column(
-            "n_rating", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Ratings."
-        ),
+        sa.Column("n_purchase", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Purchases."),
+        sa.Column("n_rating", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Ratings."),
         sa.Column(
             "decayed_day",
             sa.Float(precision=53),
@@ -122,9 +118,7 @@ def upgrade() -> None:
             nullable=False,
             comment="Time of the earliest event.",
         ),
-        sa.Column(
-            "position", sa.BigInteger(), nullable=False, comment="Position of the window that made the row."
-        ),
+        sa.Column("position", sa.BigInteger(), nullable=False, comment="Position of the window that made the row."),
         sa.Column(
             "created_at",
             sa.DateTime(timezone=True),
@@ -132,9 +126,7 @@ def upgrade() -> None:
             nullable=False,
             comment="When the row was made.",
         ),
-        sa.PrimaryKeyConstraint(
-            "user_id", "event_timestamp", "position", name=op.f("user_activity_history_pkey")
-        ),
+        sa.PrimaryKeyConstraint("user_id", "event_timestamp", "position", name=op.f("user_activity_history_pkey")),
         schema="features",
         comment="User features after each moment of a user, for point-in-time retrieval.",
     )
@@ -170,12 +162,8 @@ def upgrade() -> None:
             nullable=False,
             comment="Additions to a cart.",
         ),
-        sa.Column(
-            "n_purchase", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Purchases."
-        ),
-        sa.Column(
-            "n_rating", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Ratings."
-        ),
+        sa.Column("n_purchase", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Purchases."),
+        sa.Column("n_rating", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Ratings."),
         sa.Column(
             "decayed_day",
             sa.Float(precision=53),
@@ -217,9 +205,7 @@ def upgrade() -> None:
             nullable=False,
             comment="Time of the earliest event.",
         ),
-        sa.Column(
-            "position", sa.BigInteger(), nullable=False, comment="Position of the window that made the row."
-        ),
+        sa.Column("position", sa.BigInteger(), nullable=False, comment="Position of the window that made the row."),
         sa.Column(
             "created_at",
             sa.DateTime(timezone=True),
@@ -227,9 +213,7 @@ def upgrade() -> None:
             nullable=False,
             comment="When the row was made.",
         ),
-        sa.PrimaryKeyConstraint(
-            "item_id", "event_timestamp", "position", name=op.f("item_activity_history_pkey")
-        ),
+        sa.PrimaryKeyConstraint("item_id", "event_timestamp", "position", name=op.f("item_activity_history_pkey")),
         schema="features",
         comment="Item features at the end of each day with an event, for point-in-time retrieval.",
     )

@@ -41,9 +41,7 @@ def upgrade() -> None:
             comment="Who moved it.",
         ),
         sa.CheckConstraint("live_until >= live_from", name=op.f("deployment_ends_after_it_began")),
-        sa.ForeignKeyConstraint(
-            ["stream"], ["learning.streams.stream"], name=op.f("deployments_stream_fkey")
-        ),
+        sa.ForeignKeyConstraint(["stream"], ["learning.streams.stream"], name=op.f("deployments_stream_fkey")),
         sa.ForeignKeyConstraint(
             ["version_id"], ["learning.versions.version_id"], name=op.f("deployments_version_id_fkey")
         ),
@@ -123,9 +121,7 @@ def upgrade() -> None:
             nullable=False,
             comment="personal, session or popularity: what the answer rests on.",
         ),
-        sa.Column(
-            "items", pg.ARRAY(sa.Text()), nullable=False, comment="What was shown, in order of position."
-        ),
+        sa.Column("items", pg.ARRAY(sa.Text()), nullable=False, comment="What was shown, in order of position."),
         sa.Column("scores", pg.ARRAY(sa.REAL()), nullable=False, comment="Their scores."),
         sa.Column(
             "source",
@@ -142,9 +138,7 @@ def upgrade() -> None:
             comment="When.",
         ),
         sa.CheckConstraint("layer in ('personal', 'session', 'popularity')", name=op.f("layer_known")),
-        sa.CheckConstraint(
-            "cardinality(items) = cardinality(scores)", name=op.f("impression_has_a_score_per_item")
-        ),
+        sa.CheckConstraint("cardinality(items) = cardinality(scores)", name=op.f("impression_has_a_score_per_item")),
         sa.PrimaryKeyConstraint("impression_id", name=op.f("impressions_pkey")),
         schema="serving",
         comment="Each answer that was given, so that its outcome can be joined to the version that gave it.",

@@ -10,7 +10,7 @@ down_revision = "0015"
 
 def upgrade() -> None:
     """Give events that name no stream a stream, and events of this week their partitions."""
-    op.execute("insert into learning.streams (stream) values ('default')")
+    op.execute("insert into learning.streams (stream) values ('default') on conflict do nothing")
     op.execute("select ingest.make_partitions(7)")
 
 

@@ -14,14 +14,10 @@ def upgrade() -> None:
     """Apply."""
     op.create_table(
         "files",
-        sa.Column(
-            "file_id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="Name of the row."
-        ),
+        sa.Column("file_id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="Name of the row."),
         sa.Column("path", sa.Text(), nullable=False, comment="Where the file was when it was last read."),
         sa.Column("n_bytes", sa.BigInteger(), nullable=False, comment="Size."),
-        sa.Column(
-            "content_hash", sa.Text(), nullable=False, comment="sha256 of the content, in hexadecimal."
-        ),
+        sa.Column("content_hash", sa.Text(), nullable=False, comment="sha256 of the content, in hexadecimal."),
         sa.Column(
             "reading",
             pg.JSONB(astext_type=sa.Text()),

@@ -36,7 +36,7 @@ def gains(ranks: np.ndarray) -> np.ndarray:
 
 
 def interval(difference: np.ndarray, users: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Return the 90 % interval of the mean of `difference` (n,), resampling users (n,), whose events are not independent.
+    """Return the 90 % interval of the mean of `difference` (n,), resampling whole users (n,).
 
     Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """

@@ -79,7 +79,7 @@ class Service:
             bufsize=1,
             # Ctrl-C reaches this process alone, which then ends the others in order.
             start_new_session=True,
-            preexec_fn=end_with_parent if sys.platform == "linux" else None,
+            preexec_fn=end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  # one call, no locks
         )
         assert self.process.stdout is not None
         reader = threading.Thread(target=hand_on, args=(self.name, self.process.stdout, say), daemon=True)
@@ -117,7 +117,7 @@ class Stack:
     def __init__(
         self,
         names: tuple[str, ...] = tuple(COMMANDS),
-        say: Callable[[str, str], None] = lambda name, line: print(line, flush=True),
+        say: Callable[[str, str], None] = lambda name, line: print(line, flush=True),  # noqa: T201
         environment: Mapping[str, str] | None = None,
     ) -> None:
         if "gpu" in names or "features" in names:

@@ -464,7 +464,7 @@ queue_bindings = Table(
     Column("queue", Text, nullable=False, comment="Queue that is bound."),
     PrimaryKeyConstraint("exchange", "routing_key", "pattern", "queue"),
     schema="learning",
-    comment="Direct bindings of the PostgreSQL broker: without them Celery loses the replies of its remote control.",
+    comment="Direct bindings of the PostgreSQL broker: without them Celery loses replies.",
 )
 
 # --- ingest ----------------------------------------------------------------------------------------------------------

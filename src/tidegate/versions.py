@@ -54,9 +54,7 @@ class Publication:
     evaluations: tuple[Evaluation, ...]
     items: Vectors
     users: Vectors
-    seen_until: np.ndarray = field(
-        repr=False
-    )  # (users,) unix seconds of the newest event in each user vector
+    seen_until: np.ndarray = field(repr=False)  # (users,) unix seconds of the newest event in each user vector
 
 
 def publish(connection: psycopg.Connection, publication: Publication) -> int:

@@ -68,9 +68,12 @@ def shop(connection: psycopg.Connection[Any], first_day: int, days: int, swapped
             shelf = FRUITS if (user % 2 == 0) != swapped else TOOLS
             at = START + dt.timedelta(days=day, minutes=user)
             rows += [(f"user-{user}", item, "purchase", 1.0, at) for item in random.choice(shelf, 3, replace=False)]
-        with connection.cursor() as cursor, cursor.copy(
-            "copy ingest.behaviour_events (user_id, item_id, event_type, value, occurred_at) from stdin"
-        ) as copy:
+        with (
+            connection.cursor() as cursor,
+            cursor.copy(
+                "copy ingest.behaviour_events (user_id, item_id, event_type, value, occurred_at) from stdin"
+            ) as copy,
+        ):
             for row in rows:
                 copy.write_row(row)
 

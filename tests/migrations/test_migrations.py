@@ -29,7 +29,8 @@ select 'column', n.nspname, c.relname, a.attname, format_type(a.atttypid, a.attt
  where n.nspname = any (%(schemas)s)
 union all
 select 'constraint', n.nspname, c.conname, pg_get_constraintdef(c.oid), ''
-  from pg_constraint c join pg_namespace n on n.oid = c.connamespace where n.nspname = any (%(schemas)s)
+  from pg_constraint c join pg_namespace n on n.oid = c.connamespace
+ where n.nspname = any (%(schemas)s) and c.conrelid::regclass::text !~ 'events_[0-9]{8}'
 union all select 'function', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid),
 md5(coalesce(p.prosrc, ''))
   from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = any (%(schemas)s)
@@ -68,17 +69,13 @@ def catalogue(database: Database) -> list[tuple[str, ...]]:
     return [row for row in rows if not re.search(r"events_\d{8}", " ".join(row))]
 
 
-def test_every_downgrade_restores_the_catalogue_and_goes_up_again(
-    config: Config, empty_database: Database
-) -> None:
+def test_every_downgrade_restores_the_catalogue_and_goes_up_again(config: Config, empty_database: Database) -> None:
     before = catalogue(empty_database)
     for revision in revisions():
         command.upgrade(config, revision)
         after = catalogue(empty_database)
         command.downgrade(config, "-1")
-        assert catalogue(empty_database) == before, (
-            f"the downgrade of {revision} does not restore the catalogue"
-        )
+        assert catalogue(empty_database) == before, f"the downgrade of {revision} does not restore the catalogue"
         command.upgrade(config, revision)
         assert catalogue(empty_database) == after, f"{revision} goes up differently the second time"
         before = after

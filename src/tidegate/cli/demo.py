@@ -25,9 +25,7 @@ def demo(
         bool,
         typer.Option("--quick", help="400 households instead of 2,469: within 90 seconds."),
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON line last, and nothing else.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last, and nothing else.")] = False,
     reset: Annotated[
         bool,
         typer.Option("--reset", help="Drop what the database holds, whatever it is."),

@@ -58,4 +58,4 @@ def up(
 def become(command: tuple[str, ...]) -> NoReturn:
     """Replace this process by a command, so that signals reach it directly."""
     sys.stdout.flush()
-    os.execv(command[0], command)
+    os.execv(command[0], command)  # noqa: S606  # no shell is the point

@@ -62,9 +62,7 @@ def read_journey(quick: bool) -> Journey:
     chosen = bought["product_id"].isin(counts.index[counts >= least]).to_numpy()
     bought, times = bought[chosen], times[chosen]
     return Journey(
-        products=[
-            describe(row) for row in products.to_dict("records") if counts.get(row["product_id"], 0) >= least
-        ],
+        products=[describe(row) for row in products.to_dict("records") if counts.get(row["product_id"], 0) >= least],
         households=("household-" + bought["household_id"].astype(str)).to_numpy(),
         items=("product-" + bought["product_id"].astype(str)).to_numpy(),
         values=bought["sales_value"].to_numpy(),
@@ -76,9 +74,7 @@ def read_journey(quick: bool) -> Journey:
 def describe(row: dict[str, Any]) -> dict[str, Any]:
     """Return the catalogue row of a product; its text is categorical, as the data has no names."""
     title, category, *rest = (str(row[name]) if row[name] else "" for name in TEXT)
-    attributes = {
-        name: value for name, value in zip(TEXT[2:], rest, strict=True) if value and value != "None"
-    }
+    attributes = {name: value for name, value in zip(TEXT[2:], rest, strict=True) if value and value != "None"}
     return {
         "item_id": f"product-{row['product_id']}",
         "title": "" if title == "None" else title,
