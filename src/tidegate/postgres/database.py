@@ -8,8 +8,10 @@ in full; the queue's client drops `?host=` from a URI.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -104,9 +106,7 @@ def open_database(settings: Settings | None = None) -> Database:
 
 def embedded_server(settings: Settings) -> EmbeddedServer:
     """Return the embedded server of these settings, without starting it."""
-    return EmbeddedServer(
-        settings.home, {**PROFILES[settings.postgres_profile], **settings.postgres_settings}
-    )
+    return EmbeddedServer(settings.home, {**PROFILES[settings.postgres_profile], **settings.postgres_settings})
 
 
 def parse_url(url: str) -> str:
@@ -124,16 +124,20 @@ def parse_url(url: str) -> str:
         ) from None
 
 
-def render_url(parameters: dict[str, str], scheme: str) -> str:
-    """Return a URI of libpq parameters. Socket folders and lists of hosts go into the query."""
-    from sqlalchemy.engine import URL
+def render_url(parameters: Mapping[str, str], scheme: str) -> str:
+    """Return a URI of libpq parameters. Socket folders and lists of hosts go into the query.
 
+    Blanks become %20 everywhere: SQLAlchemy reads a plus sign in the query as a blank, libpq does not.
+    """
     rest = dict(parameters)
-    user, password, name = (rest.pop(key, None) for key in ("user", "password", "dbname"))
-    host, port = rest.get("host", "/"), rest.get("port")
-    if "/" in host or "," in host:
-        address: tuple[str | None, int | None] = (None, None)
-    else:
-        address = (rest.pop("host"), int(rest.pop("port")) if port else None)
-    url = URL.create(scheme, user, password, *address, name, rest)
-    return url.render_as_string(hide_password=False)
+    login = ":".join(quote(rest.pop(key), safe="") for key in ("user", "password") if key in rest)
+    name = quote(rest.pop("dbname", ""), safe="")
+    host = rest.get("host", "/")
+    address = "" if "/" in host or "," in host else _address(rest.pop("host"), rest.pop("port", None))
+    query = urlencode(rest, quote_via=quote, safe="")
+    return f"{scheme}://{login}{'@' if login else ''}{address}/{name}{'?' if query else ''}{query}"
+
+
+def _address(host: str, port: str | None) -> str:
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"{bracketed}:{port}" if port else bracketed

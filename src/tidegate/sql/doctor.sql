@@ -29,8 +29,12 @@ select coalesce(array_agg(what order by what) filter (where not granted), '{}') 
 from wanted;
 
 -- doctor_queue --
--- Whether the queue is in this database.
-select to_regclass('pgmq.meta') is not null as installed;
+-- Whether the queue is in this database. Not by to_regclass, which needs a right to look.
+select exists (
+    select from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'pgmq' and c.relname = 'meta'
+) as installed;
 
 -- doctor_queues --
 -- Which queues there are. Only where the queue is installed.
