@@ -57,7 +57,7 @@ clean:  ## Remove caches; ask before removing the data in .tidegate
 # The stamp is as old as the dependencies it stands for, so an unchanged pyproject.toml costs nothing.
 $(STAMP): pyproject.toml
 	@set -e; \
-	for candidate in $(PYTHON) python3.13 python3.12 python3.11 python3; do \
+	for candidate in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \
