@@ -6,7 +6,7 @@ Chunks of similar length share a batch, so that little is padded.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -43,9 +43,8 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         """Move every tensor to `device`."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(
-            **{k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in values.items()}
-        )
+        moved = {k: v.to(device, non_blocking=True) for k, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **moved)  # type: ignore[arg-type]  # `number` is no tensor and stays
 
 
 @dataclass(frozen=True)
