@@ -111,16 +111,32 @@ def point_in_time(database: Database, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the PROFILE of each (user_id, event_timestamp) of a frame as it was strictly before that time.
 
     Rows keep the frame's order and index; NaN is unknown. `age_days` is the time since the user's last
-    moment.
+    moment. The values are those of `historical`, found by index: the work is proportional to what is asked,
+    where Feast's join reads the whole history (10,000 moments over 110,000 rows: 0.5 s instead of 7 s, in one
+    run on two busy cores).
     """
     import pandas as pd
 
-    times = pd.to_datetime(frame["event_timestamp"], utc=True).dt.round("us")
-    asked = pd.DataFrame({"user_id": frame["user_id"].to_numpy(), "row": range(len(frame))})
-    asked["event_timestamp"] = times.reset_index(drop=True) - pd.Timedelta(microseconds=1)
-    found = _historical(database, asked) if len(asked) else pd.DataFrame(columns=["row", *ACTIVITY])
-    found = found.sort_values("row").set_index(frame.index)
-    return _profile(found.astype(dict.fromkeys(ACTIVITY[1:], "float64")), times)
+    times = _times(frame)
+    asked = {"users": list(frame["user_id"]), "microseconds": times.astype("int64").tolist()}
+    with database.connect() as connection:
+        rows = connection.execute(queries["user_rows_before"], asked).fetchall()
+    return _profile(pd.DataFrame(rows, columns=list(ACTIVITY[1:]), index=frame.index), times)
+
+
+def historical(database: Database, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return what `point_in_time` returns, by way of Feast's offline store, as any Feast user gets it."""
+    import pandas as pd
+
+    times = _times(frame)
+    before = times.reset_index(drop=True) - pd.Timedelta(microseconds=1)
+    asked = pd.DataFrame(
+        {"user_id": frame["user_id"].to_numpy(), "event_timestamp": before, "row": range(len(frame))}
+    )
+    with feature_store.opened(database) as store:
+        service = store.get_feature_service(SERVICE, allow_cache=True)
+        found = store.get_historical_features(entity_df=asked, features=service).to_df()
+    return _profile(found.sort_values("row").set_index(frame.index), times)
 
 
 def online(
@@ -168,21 +184,19 @@ def _write(store: FeatureStore, connection: psycopg.Connection[Any], entity: str
     return written
 
 
-def _historical(database: Database, asked: pd.DataFrame) -> pd.DataFrame:
-    with feature_store.opened(database) as store:
-        service = store.get_feature_service(SERVICE, allow_cache=True)
-        found: pd.DataFrame = store.get_historical_features(entity_df=asked, features=service).to_df()
-    return found
+def _times(frame: pd.DataFrame) -> pd.Series[Any]:
+    """Return the asked times in UTC, in whole microseconds, which is what PostgreSQL keeps."""
+    import pandas as pd
+
+    return pd.to_datetime(frame["event_timestamp"], utc=True).dt.round("us").astype("datetime64[us, UTC]")
 
 
 def _profile(found: pd.DataFrame, times: pd.Series[Any]) -> pd.DataFrame:
     """Turn raw features into a model's: a mean instead of a sum, an age instead of a time."""
-    import pandas as pd
-
-    seconds = (times - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
-    found["rating_mean"] = found["rating_sum"] / found["n_rating"].where(found["n_rating"] > 0)
-    found["age_days"] = (seconds - found["event_at"]) / DAY
-    return found[list(PROFILE)]
+    raw = found[list(ACTIVITY[1:])].astype("float64")
+    raw["rating_mean"] = raw["rating_sum"] / raw["n_rating"].where(raw["n_rating"] > 0)
+    raw["age_days"] = (times.astype("int64") / 1e6 - raw["event_at"]) / DAY
+    return raw[list(PROFILE)]
 
 
 def _look_up(store: FeatureStore, entity: str, ids: Iterable[str]) -> dict[str, Features | None]:

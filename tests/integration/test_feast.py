@@ -140,7 +140,7 @@ def test_definitions_are_applied_once(store_database: Database) -> None:
     assert not features.apply_definitions(store_database)
 
 
-def test_historical_values_are_those_strictly_before(
+def test_historical_values_are_those_strictly_before_by_index_and_by_feast(
     store_database: Database, writer: psycopg.Connection[Any]
 ) -> None:
     windows = three_windows(5)
@@ -154,12 +154,14 @@ def test_historical_values_are_those_strictly_before(
 
     frame = pd.DataFrame(asked, columns=["user_id", "event_timestamp"], index=range(100, 100 + len(asked)))
     found = features.point_in_time(store_database, frame)
+    through_feast = features.historical(store_database, frame)
 
     histories = {user: user_history(windows, user) for user, _ in asked}
     expected = [expected_profile(as_of(histories[user], time), time) for user, time in asked]
     assert list(found.columns) == list(features.PROFILE)
     assert list(found.index) == list(frame.index)
     np.testing.assert_allclose(found.to_numpy(), np.array(expected), rtol=1e-9, atol=1e-9)
+    pd.testing.assert_frame_equal(through_feast, found)
 
 
 def test_nothing_asked_is_nothing_found(store_database: Database) -> None:
