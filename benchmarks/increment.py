@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from models.timelines import Catalogue, Timeline
 
 USERS = 1_000
-ITEMS = 1_000
-BASE = 100_000  # events that the parent has learned
+ITEMS = 500
+BASE = 60_000  # events that the parent has learned
 NEW = 20_000  # events of the window
-REPLAYED = 0.3  # share of the users whose earlier events are learned once more
+REPLAYED = 0.1  # share of the users whose earlier events are learned once more: a third of the window
 YEAR = 365 * 86_400.0
-ROUNDS = 3
+ROUNDS = 2
 
 
 def make_catalogue() -> Catalogue:
