@@ -17,9 +17,7 @@ def count(name: str, description: str) -> Field:
 
 def decayed(name: str, description: str) -> Field:
     """Return a feature that forgets: it is as of the row's own time, and the reader's to bring forward."""
-    return Field(
-        name=name, dtype=Float64, description=description, tags={"unit": "events", "as_of": "event_at"}
-    )
+    return Field(name=name, dtype=Float64, description=description, tags={"unit": "events", "as_of": "event_at"})
 
 
 def amount(name: str, description: str, unit: str) -> Field:

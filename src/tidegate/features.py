@@ -130,9 +130,7 @@ def historical(database: Database, frame: pd.DataFrame) -> pd.DataFrame:
 
     times = _times(frame)
     before = times.reset_index(drop=True) - pd.Timedelta(microseconds=1)
-    asked = pd.DataFrame(
-        {"user_id": frame["user_id"].to_numpy(), "event_timestamp": before, "row": range(len(frame))}
-    )
+    asked = pd.DataFrame({"user_id": frame["user_id"].to_numpy(), "event_timestamp": before, "row": range(len(frame))})
     with feature_store.opened(database) as store:
         service = store.get_feature_service(SERVICE, allow_cache=True)
         found = store.get_historical_features(entity_df=asked, features=service).to_df()
@@ -165,9 +163,7 @@ def _run_apply(database: Database) -> None:
     )
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        raise TidegateError(
-            f"`feast apply` failed: {said[-1]}.", "See all of it with `tidegate feast apply`."
-        )
+        raise TidegateError(f"`feast apply` failed: {said[-1]}.", "See all of it with `tidegate feast apply`.")
 
 
 def _write(store: FeatureStore, connection: psycopg.Connection[Any], entity: str, position: int) -> int:

@@ -115,17 +115,13 @@ def test_the_profile_is_what_the_models_read() -> None:
 
 @pytest.mark.parametrize("password", ["", "plain", 'it\'s "quoted": #1 \\ ${HOME} %20 @/'])
 def test_any_password_reaches_feast_unchanged(password: str) -> None:
-    database = Database(
-        make_conninfo(host="db.example", port=5433, user="u", password=password, dbname="shop")
-    )
+    database = Database(make_conninfo(host="db.example", port=5433, user="u", password=password, dbname="shop"))
     for store in ("online_store", "offline_store"):
         found = feature_store.settings(database)[store]
         assert (found["host"], found["port"], found["password"]) == ("db.example", 5433, password)
 
 
-def test_the_plain_feast_command_reads_the_same_settings(
-    server: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_plain_feast_command_reads_the_same_settings(server: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in feast_variables(server).items():
         monkeypatch.setenv(name, value)
     text = (feature_store.repository() / feature_store.SETTINGS).read_text()
@@ -146,9 +142,7 @@ def test_historical_values_are_those_strictly_before_by_index_and_by_feast(
     windows = three_windows(5)
     land(writer, windows)
     events = [event for window in windows for event in window]
-    asked = [
-        (e.user_id, e.occurred_at + timedelta(microseconds=step)) for e in events[:60] for step in (0, 1)
-    ]
+    asked = [(e.user_id, e.occurred_at + timedelta(microseconds=step)) for e in events[:60] for step in (0, 1)]
     asked += [("user-0", datetime(2024, 1, 1, tzinfo=UTC)), ("nobody", datetime(2026, 1, 1, tzinfo=UTC))]
     asked += asked[:5]  # an asked row may repeat
 
@@ -169,9 +163,7 @@ def test_nothing_asked_is_nothing_found(store_database: Database) -> None:
     assert features.point_in_time(store_database, frame).shape == (0, len(features.PROFILE))
 
 
-def test_online_values_are_the_newest_of_the_history(
-    store_database: Database, writer: psycopg.Connection[Any]
-) -> None:
+def test_online_values_are_the_newest_of_the_history(store_database: Database, writer: psycopg.Connection[Any]) -> None:
     windows = three_windows(6)
     for position in land(writer, windows):
         features.materialise_window_online(store_database, position)
@@ -186,9 +178,7 @@ def test_online_values_are_the_newest_of_the_history(
         assert found["items"][item] == pytest.approx(expected_features(item_history(windows, item)[-1]))
 
 
-def test_a_window_touches_its_own_entities_only(
-    store_database: Database, writer: psycopg.Connection[Any]
-) -> None:
+def test_a_window_touches_its_own_entities_only(store_database: Database, writer: psycopg.Connection[Any]) -> None:
     everybody = some_events(8, 80)
     few = [event for event in some_events(9, 40) if event.user_id in ("user-0", "user-1")]
     first, second = land(writer, [everybody, few])
@@ -204,9 +194,7 @@ def test_a_window_touches_its_own_entities_only(
     assert report.seconds > 0
 
 
-def test_an_old_window_never_overwrites_newer_values(
-    store_database: Database, writer: psycopg.Connection[Any]
-) -> None:
+def test_an_old_window_never_overwrites_newer_values(store_database: Database, writer: psycopg.Connection[Any]) -> None:
     first, second = land(writer, [some_events(10, 60), some_events(11, 60)])
     features.materialise_window_online(store_database, second)
     before = raw_online(writer, "user_activity")
@@ -215,9 +203,7 @@ def test_an_old_window_never_overwrites_newer_values(
     assert raw_online(writer, "user_activity") == before
 
 
-def test_a_repeated_window_writes_the_same_values(
-    store_database: Database, writer: psycopg.Connection[Any]
-) -> None:
+def test_a_repeated_window_writes_the_same_values(store_database: Database, writer: psycopg.Connection[Any]) -> None:
     (position,) = land(writer, [some_events(12, 60)])
     features.materialise_window_online(store_database, position)
     first = features.online(store_database, ["user-0"], ["item-0"])
@@ -240,9 +226,7 @@ def test_the_store_connects_again_after_the_server_cut_it_off(
 
 
 @pytest.mark.long  # a process that imports Feast, and its engine
-def test_plain_materialize_agrees_with_the_windows(
-    store_database: Database, writer: psycopg.Connection[Any]
-) -> None:
+def test_plain_materialize_agrees_with_the_windows(store_database: Database, writer: psycopg.Connection[Any]) -> None:
     windows = [some_events(14, 60)]
     land(writer, windows)
     feast(store_database, "materialize", "2025-01-01T00:00:00", "2025-12-31T00:00:00")

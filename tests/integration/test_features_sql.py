@@ -66,9 +66,7 @@ def of_user(events: list[Event], user: str) -> list[Event]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_live_rows_are_what_all_events_say_however_they_were_folded(
-    connection: Connection, seed: int
-) -> None:
+def test_live_rows_are_what_all_events_say_however_they_were_folded(connection: Connection, seed: int) -> None:
     events = some_events(seed, 300)
     for start in range(0, 300, 70):
         insert(connection, events[start : start + 70])
@@ -169,9 +167,7 @@ def test_events_ages_apart_fold_without_an_underflow(connection: Connection) -> 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("sizes", [(150,), (60, 60, 60), (1, 120, 2, 40)])
-def test_history_is_what_was_known_after_each_moment(
-    connection: Connection, seed: int, sizes: tuple[int, ...]
-) -> None:
+def test_history_is_what_was_known_after_each_moment(connection: Connection, seed: int, sizes: tuple[int, ...]) -> None:
     events = some_events(seed, sum(sizes))
     windows = [events[sum(sizes[:n]) : sum(sizes[: n + 1])] for n in range(len(sizes))]
     for window in windows:

@@ -46,12 +46,8 @@ def an_event(chance: random.Random, users: int, items: int, days: int) -> Event:
     kind = chance.choice(TYPES)
     value = chance.uniform(1, 5) if kind in ("purchase", "rating") else None
     coarse = chance.random() < 0.7
-    after = (
-        timedelta(hours=6 * chance.randrange(days * 4)) if coarse else timedelta(days=days * chance.random())
-    )
-    return Event(
-        f"user-{chance.randrange(users)}", f"item-{chance.randrange(items)}", kind, value, START + after
-    )
+    after = timedelta(hours=6 * chance.randrange(days * 4)) if coarse else timedelta(days=days * chance.random())
+    return Event(f"user-{chance.randrange(users)}", f"item-{chance.randrange(items)}", kind, value, START + after)
 
 
 def insert(connection: psycopg.Connection[Any], events: Iterable[Event]) -> None:
@@ -75,9 +71,7 @@ def make_window(connection: psycopg.Connection[Any], stream: str = "default") ->
     cut = connection.execute("select learning.cut_window(%s, null, true)", (stream,)).fetchone()
     assert cut is not None
     connection.execute("select features.materialise_window(%s)", (cut[0],))
-    row = connection.execute(
-        "select position from learning.windows where window_id = %s", (cut[0],)
-    ).fetchone()
+    row = connection.execute("select position from learning.windows where window_id = %s", (cut[0],)).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -86,9 +80,7 @@ def activity(events: list[Event], as_of: datetime) -> Row:
     """Return the features of some events, seen at a time that is no earlier than any of them."""
     kinds = Counter(event.event_type for event in events)
     counts = {"n_events": len(events), **{f"n_{kind}": kinds[kind] for kind in TYPES}}
-    decayed = {
-        name: sum(decay(as_of - e.occurred_at, half) for e in events) for name, half in HALF_LIVES.items()
-    }
+    decayed = {name: sum(decay(as_of - e.occurred_at, half) for e in events) for name, half in HALF_LIVES.items()}
     sums = {"spend": total(events, "purchase"), "rating_sum": total(events, "rating")}
     return counts | decayed | sums | {"first_event_at": min(e.occurred_at for e in events)}
 
@@ -105,9 +97,7 @@ def total(events: list[Event], kind: str) -> float:
 
 def user_history(windows: list[list[Event]], user: str) -> list[Row]:
     """Return the rows of a user's history: one after each moment, late events at the newest row."""
-    return history(
-        [[e for e in window if e.user_id == user] for window in windows], lambda e, _: e.occurred_at
-    )
+    return history([[e for e in window if e.user_id == user] for window in windows], lambda e, _: e.occurred_at)
 
 
 def item_history(windows: list[list[Event]], item: str) -> list[Row]:
