@@ -1,7 +1,7 @@
 """Point-in-time features for training.
 
 What the model is told of a user at a moment is what was known strictly before it: training on anything later would be a
-leak that no metric on the same data shows. The values are those of Feast's own point-in-time join (a test compares them).
+leak that no metric on the same data shows. The values are those of Feast's own point-in-time join; a test compares.
 """
 
 from __future__ import annotations

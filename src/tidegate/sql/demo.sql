@@ -8,9 +8,9 @@ copy catalogue.items (item_id, title, category, attributes) from stdin
 -- Stream in purchases.
 copy ingest.behaviour_events (user_id, item_id, event_type, value, occurred_at) from stdin
 
--- set_threshold --
--- Change how many events make a window.
-update learning.streams set threshold = %(threshold)s where stream = %(stream)s
+-- set_demo_stream --
+-- Change how many events make a window, and how long a first version takes.
+update learning.streams set threshold = %(threshold)s, settings = %(settings)s where stream = %(stream)s
 
 -- demo_idle --
 -- Whether every window is finished and no stream is over its threshold.

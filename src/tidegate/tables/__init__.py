@@ -1,7 +1,7 @@
 """The tables of the five schemas, as SQLAlchemy metadata, a module a schema.
 
-The migrations make the tables; this package exists so that a test can prove that both say the same, and so that a reader
-finds every column, constraint and comment in one place. Behaviour (triggers, functions) lives in migrations/sql.
+The migrations make the tables; this package exists so that a test can prove that both say the same, and so that a
+reader finds every column, constraint and comment in one place. Behaviour (triggers, functions) lives in migrations/sql.
 """
 
 from tidegate.tables import catalogue, features, ingest, learning, serving
