@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -33,28 +34,35 @@ def demo(
     windows: Annotated[int, typer.Option(min=1, max=50, help="Windows in the later weeks.")] = 4,
 ) -> None:
     """Load a year of baskets by SQL and watch thresholds fire, versions train and recommendations change."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from rich.console import Console
 
+    from tidegate import features
     from tidegate.demo.journey import read_journey
     from tidegate.postgres import open_database
 
     console = Console(stderr=as_json)
     with open_database() as database:
         make_room(database, reset)
+        # Applying Feast's definitions takes as long as reading and loading the base period.
+        applied = ThreadPoolExecutor(1).submit(features.apply_definitions, database)
         journey = read_journey(quick)
         if not as_json:
             console.print(
                 f"Complete Journey: {len(journey):,} purchases of {len(set(journey.households)):,} households, "
                 f"{len(journey.products):,} products, one year (relabelled dates; see the docs)."
             )
-        summary = play(database, journey, console, as_json, windows)
+        summary = play(database, journey, console, as_json, windows, applied.result)
     if as_json:
         print(json.dumps(summary))
     else:
         report(console, summary)
 
 
-def play(database: Any, journey: Any, console: Any, quiet: bool, windows: int) -> dict[str, Any]:
+def play(
+    database: Any, journey: Any, console: Any, quiet: bool, windows: int, prepared: Callable[[], object]
+) -> dict[str, Any]:
     """Start the stack and tell the story; return its figures."""
     from tidegate.demo.story import Story
     from tidegate.demo.view import View
@@ -71,12 +79,11 @@ def play(database: Any, journey: Any, console: Any, quiet: bool, windows: int) -
             stack.check()
             view.show(scene)
 
-        return Story(writer, journey, tick, windows).tell()
+        return Story(writer, journey, tick, windows, prepared).tell()
 
 
 def make_room(database: Any, reset: bool) -> None:
     """Give the demo an empty schema. Only its own data is dropped without being asked to."""
-    from tidegate import features
     from tidegate.migrate import upgrade
 
     with database.connect(autocommit=True) as connection:
@@ -97,7 +104,6 @@ def make_room(database: Any, reset: bool) -> None:
         print(f"dropping the database {name} and the demo data in it", file=sys.stderr)
         recreate(database, name)
     upgrade(database)
-    features.apply_definitions(database)
     with database.connect(autocommit=True) as connection:
         connection.execute(f"comment on database {connection.info.dbname} is '{MARK}'")
 

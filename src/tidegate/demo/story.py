@@ -35,7 +35,10 @@ class Scene:
 
 
 class Story:
-    """Tell the story on one connection; `tick` is called while waiting."""
+    """Tell the story on one connection.
+
+    `tick` is called while waiting; `prepared` returns when Feast's definitions are applied, which may go on meanwhile.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Story:
         self.connection = connection
         self.journey = journey
         self.tick = tick
+        self.prepared = prepared
         self.scene = Scene()
         later = len(journey) - journey.base
         # So many windows in what is left of the year.
@@ -59,6 +63,7 @@ class Story:
         self.load_catalogue()
         self.set_stream()
         self.copy(slice(0, self.journey.base))
+        self.prepared()
         self.say("training the first version on the base period")
         self.wait_until_idle()
         before = self.recommend(household)
