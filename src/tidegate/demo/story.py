@@ -46,6 +46,7 @@ class Story:
         journey: Journey,
         tick: Callable[[Scene], None],
         windows: int,
+        prepared: Callable[[], object],
     ) -> None:
         self.connection = connection
         self.journey = journey
