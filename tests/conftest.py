@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from itertools import count
@@ -29,9 +28,7 @@ _numbers = count(1)
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Hide the developer's settings: no TIDEGATE_, no PG, no DATABASE_URL, no .env, no .tidegate."""
-    for name in [
-        name for name in os.environ if name.startswith(("TIDEGATE_", "PG")) or name == "DATABASE_URL"
-    ]:
+    for name in [name for name in os.environ if name.startswith(("TIDEGATE_", "PG")) or name == "DATABASE_URL"]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     get_settings.cache_clear()
@@ -95,7 +92,7 @@ def environment(database: Database) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def initialised_home() -> Iterator[Path]:
-    """The home of an embedded server that has run once. Copy it, never use it."""
+    """The home of an embedded server that has run once."""
     made = open_folder()
     server = EmbeddedServer(made, TEST)
     server.join()
@@ -115,10 +112,10 @@ def bare_home() -> Iterator[Path]:
 
 
 @pytest.fixture
-def home(bare_home: Path, initialised_home: Path) -> Path:
-    """The same with its cluster made already, which saves a second or more."""
-    subprocess.run(["cp", "-a", initialised_home / "postgres", bare_home], check=True)  # keeps the owner
-    return bare_home
+def home(initialised_home: Path) -> Iterator[Path]:
+    """The same with its cluster made already: one for all tests, each of which finds and leaves it stopped."""
+    yield initialised_home
+    EmbeddedServer(initialised_home).stop(force=True)
 
 
 def open_folder() -> Path:

@@ -54,9 +54,7 @@ def test_the_parent_of_a_trainer_never_imports_torch():
 def test_nothing_imports_tests():
     folders = ("src", "models", "workers", "migrations", "feature_repo")
     sources = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
-    guilty = [
-        file for file in sources if "from tests" in file.read_text() or "import tests" in file.read_text()
-    ]
+    guilty = [file for file in sources if "from tests" in file.read_text() or "import tests" in file.read_text()]
     assert guilty == []
 
 

@@ -55,29 +55,15 @@ class Settings(BaseSettings):
     result_backend: str | None = Field(
         None, repr=False, description="Where task results go; unset = the same database."
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where training runs; auto = a GPU if any."
-    )
-    text_model: Path | None = Field(
-        None, description="Folder of a BERT-family text encoder; unset = packaged MiniLM."
-    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where training runs; auto = a GPU if any.")
+    text_model: Path | None = Field(None, description="Folder of a BERT-family text encoder; unset = packaged MiniLM.")
     http_host: str = Field("127.0.0.1", description="Address that the HTTP app listens on.")
     http_port: int = Field(8765, ge=1, le=65535, description="Port that the HTTP app listens on.")
-    trainer_max_windows: int = Field(
-        50, ge=1, description="Windows after which a trainer process is replaced."
-    )
-    trainer_memory_limit_mb: int = Field(
-        4096, ge=256, description="Memory in MB above which a trainer is replaced."
-    )
-    lease_seconds: int = Field(
-        60, ge=5, description="Silence after which a window is given to another attempt."
-    )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least level that is logged."
-    )
-    log_format: Literal["text", "json"] = Field(
-        "text", description="One readable line per event, or one JSON object."
-    )
+    trainer_max_windows: int = Field(50, ge=1, description="Windows after which a trainer process is replaced.")
+    trainer_memory_limit_mb: int = Field(4096, ge=256, description="Memory in MB above which a trainer is replaced.")
+    lease_seconds: int = Field(60, ge=5, description="Silence after which a window is given to another attempt.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="One readable line per event, or one JSON object.")
 
     @field_validator("home")
     @classmethod

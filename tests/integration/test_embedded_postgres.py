@@ -94,9 +94,7 @@ def test_the_last_holder_stops_the_server(embedded: EmbeddedServer, holder: Spea
 
 
 def test_five_processes_that_start_at_once_share_one_server(home: Path, embedded: EmbeddedServer):
-    starts = [
-        subprocess.Popen(holding(home), stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(5)
-    ]
+    starts = [subprocess.Popen(holding(home), stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(5)]
     try:
         assert len({start.stdout.readline() for start in starts if start.stdout}) == 1
         assert len(embedded.status().holders) == 5
@@ -194,24 +192,17 @@ def test_an_initdb_that_was_cut_short_is_done_again(bare_home: Path):
 
 
 def test_a_path_too_long_for_a_socket_has_its_socket_below_tmp(home: Path):
-    server = EmbeddedServer(moved(home, "long" * 25), TEST)
-    try:
+    with moved(home, "long" * 25) as server:
         with psycopg.connect(server.join()) as connection:
             socket = connection.info.host
         assert socket.startswith("/tmp/tidegate-")
-    finally:
-        server.leave()
     assert not Path(socket).exists()
 
 
 @pytest.mark.parametrize("name", ["with space", "it's, quoted", 'dollar $HOME "x"', "ünïcode 潮"])
 def test_an_awkward_path_is_no_trouble(home: Path, name: str):
-    server = EmbeddedServer(moved(home, name), TEST)
-    try:
-        with psycopg.connect(server.join()) as connection:
-            assert connection.execute("select 1").fetchone() == (1,)
-    finally:
-        server.leave()
+    with moved(home, name) as server, psycopg.connect(server.join()) as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
 
 
 @needs_root
@@ -222,8 +213,8 @@ def test_root_runs_the_server_as_somebody_else(embedded: EmbeddedServer):
 
 
 @needs_root
-def test_a_private_home_of_root_keeps_its_data_below_var_lib(home: Path):
-    private = home / "private"
+def test_a_private_home_of_root_keeps_its_data_below_var_lib(bare_home: Path):
+    private = bare_home / "private"
     private.mkdir(mode=0o700)
     server = EmbeddedServer(private / ".tidegate", TEST)
     place = None
@@ -255,6 +246,8 @@ def test_binaries_that_the_server_s_user_cannot_read_are_copied(home: Path, monk
     assert (home / "postgres" / f"binaries-{closed.version}" / "bin" / "postgres").exists()
     assert str(home / "postgres") in str(Path(f"/proc/{server.status().pid}/exe").resolve())
     server.leave()
+    shutil.rmtree(home / "postgres" / f"binaries-{closed.version}")
+    shutil.rmtree(private)
 
 
 @needs_root
@@ -290,9 +283,7 @@ def test_text_sorts_the_same_on_every_machine(embedded: EmbeddedServer):
         assert connection.execute(query).fetchone() == ("b", "C.UTF-8")
 
 
-def test_the_developer_s_own_pg_variables_change_nothing(
-    embedded: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_developer_s_own_pg_variables_change_nothing(embedded: EmbeddedServer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PGPORT", "1")
     monkeypatch.setenv("PGHOST", "elsewhere")
     monkeypatch.setenv("PGDATA", "/nowhere")
@@ -382,11 +373,18 @@ def kill_server(server: EmbeddedServer) -> None:
     wait_until(lambda: not server.status().running)
 
 
-def moved(home: Path, name: str) -> Path:
-    """Move a stopped server's files one folder down and return that folder."""
+@contextmanager
+def moved(home: Path, name: str) -> Iterator[EmbeddedServer]:
+    """Move a stopped server's files one folder down, and back."""
     (home / name).mkdir()
     (home / "postgres").rename(home / name / "postgres")
-    return home / name
+    server = EmbeddedServer(home / name, TEST)
+    try:
+        yield server
+    finally:
+        server.leave()
+        (home / name / "postgres").rename(home / "postgres")
+        shutil.rmtree(home / name)
 
 
 def in_a_thread(action: object) -> None:

@@ -19,8 +19,6 @@ def wait_until(condition: Callable[[], Found], seconds: float = 10.0, what: str 
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(
-                f"{what or getattr(condition, '__name__', 'the condition')}: not within {seconds} s"
-            )
+            raise AssertionError(f"{what or getattr(condition, '__name__', 'the condition')}: not within {seconds} s")
         time.sleep(PAUSE)
     return found

@@ -11,9 +11,7 @@ from tidegate import errors
 from tidegate.cli.mistakes import exit_code, translate
 from tidegate.errors import DatabaseUnavailable, SchemaMissing, TidegateError
 
-ERRORS = [
-    value for _, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, TidegateError)
-]
+ERRORS = [value for _, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, TidegateError)]
 
 
 def test_an_error_says_the_cause_and_then_the_next_step():

@@ -47,9 +47,7 @@ class Cluster:
         deadline = time.monotonic() + START_SECONDS
         while (answer := self._ping()) == Ping.REJECT:
             if time.monotonic() > deadline:
-                raise self._failure(
-                    "The embedded server refuses connections, as while starting up or shutting down."
-                )
+                raise self._failure("The embedded server refuses connections, as while starting up or shutting down.")
             time.sleep(PAUSE)
         return answer == Ping.OK
 
@@ -79,9 +77,7 @@ class Cluster:
 
     def stop(self) -> None:
         """Stop the server, ending its connections, and wait until it has written everything."""
-        done = self._run(
-            "pg_ctl", "stop", "--pgdata", self._folder.data, "--mode=fast", "--wait", "--timeout=120"
-        )
+        done = self._run("pg_ctl", "stop", "--pgdata", self._folder.data, "--mode=fast", "--wait", "--timeout=120")
         if done.returncode != 0 and self._ping() != Ping.NO_RESPONSE:
             raise self._failure("The embedded PostgreSQL does not stop.", done.stdout + done.stderr)
         close_socket(self._folder)
@@ -165,11 +161,7 @@ class Cluster:
     def _processes(self) -> list[int]:
         """Return the processes that work in the data folder: a postmaster and its children, if any."""
         data = str(self._folder.data.resolve())
-        return [
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdigit() and _cwd(entry) == data
-        ]
+        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _cwd(entry) == data]
 
     def _run(self, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return self._spawn([self._binaries.program(program), *map(str, arguments)])
@@ -193,9 +185,7 @@ class Cluster:
         """Return the error, with the last lines of what the server said."""
         output = _tail(self._folder.log, 0) if output is None else output
         if "No space left on device" in output:
-            return DatabaseUnavailable(
-                f"{cause} The disk of {self._folder.place} is full.", "Free some space."
-            )
+            return DatabaseUnavailable(f"{cause} The disk of {self._folder.place} is full.", "Free some space.")
         lines = [f"\n    {line}" for line in output.strip().splitlines()[-TAIL_LINES:]]
         return DatabaseUnavailable(f"{cause}{''.join(lines)}\n ", f"The server's log is {self._folder.log}.")
 

@@ -95,9 +95,7 @@ class EmbeddedServer:
             folder, cluster = self._cluster()
             holders = self._leases.holders()
             if holders and not force:
-                raise DatabaseError(
-                    f"The server is in use by {_names(holders)}.", "End them, or stop it with --force."
-                )
+                raise DatabaseError(f"The server is in use by {_names(holders)}.", "End them, or stop it with --force.")
             folder.kept.unlink(missing_ok=True)
             running = cluster.answers()
             if running:

@@ -59,11 +59,7 @@ class Folder:
         """The folder of the socket. libpq splits at commas, so a path with one counts as too long."""
         near = self.place / "socket"
         length = len(os.fsencode(near / f".s.PGSQL.{PORT}"))
-        return (
-            near
-            if length <= SOCKET_LIMIT and "," not in str(near)
-            else SHORT / f"tidegate-{_digest(self.place)}"
-        )
+        return near if length <= SOCKET_LIMIT and "," not in str(near) else SHORT / f"tidegate-{_digest(self.place)}"
 
 
 def lay_out(home: Path) -> Folder:
@@ -80,9 +76,7 @@ def open_socket(folder: Folder) -> None:
     """Make the socket's folder; refuse one that somebody else laid there, as anybody can below /tmp."""
     socket = folder.socket
     if socket.parent == SHORT and socket.exists() and socket.lstat().st_uid != folder.account.uid:
-        raise DatabaseUnavailable(
-            f"{socket} belongs to another user.", "Remove it, or choose a shorter TIDEGATE_HOME."
-        )
+        raise DatabaseUnavailable(f"{socket} belongs to another user.", "Remove it, or choose a shorter TIDEGATE_HOME.")
     folder.account.own(socket)
 
 
