@@ -2,7 +2,7 @@
 
 -- recommend --
 -- The best items for a user, logged as an impression.
-select * from serving.recommend(%(user)s, %(k)s, %(stream)s, %(source)s)
+select * from serving.recommend(%(user)s::text, %(k)s::integer, %(stream)s::text, %(source)s::text)
 
 -- user_features --
 -- A user's live features, fresh at commit.
