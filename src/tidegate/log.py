@@ -24,9 +24,7 @@ def get_log(part: str) -> logging.Logger:
     return logging.getLogger(f"{ROOT}.{part}")
 
 
-def configure(
-    level: str = "INFO", form: Literal["text", "json"] = "text", stream: TextIO | None = None
-) -> None:
+def configure(level: str = "INFO", form: Literal["text", "json"] = "text", stream: TextIO | None = None) -> None:
     """Send every log line of this process to `stream` (stderr if unsaid) in one form.
 
     Libraries speak from WARNING upwards only. Calling it again replaces the earlier choice.

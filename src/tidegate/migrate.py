@@ -54,9 +54,7 @@ def require(database: Database) -> None:
     """Raise SchemaMissing unless the schema is the one that this program was written for."""
     found, wanted = current(database), head()
     if found != wanted:
-        raise SchemaMissing(
-            f"The schema of {database} is at revision {found or 'none'}; this program needs {wanted}."
-        )
+        raise SchemaMissing(f"The schema of {database} is at revision {found or 'none'}; this program needs {wanted}.")
 
 
 def scripts_folder() -> Path:
@@ -65,9 +63,7 @@ def scripts_folder() -> Path:
     for folder in (package.parent / SCRIPTS, package.parent.parent / SCRIPTS):
         if (folder / "env.py").is_file():
             return folder
-    raise TidegateError(
-        "The migrations are not installed.", "Install tidegate from its repository: `make setup`."
-    )
+    raise TidegateError("The migrations are not installed.", "Install tidegate from its repository: `make setup`.")
 
 
 def _config() -> Config:

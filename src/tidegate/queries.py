@@ -38,9 +38,7 @@ class Queries(Mapping[str, LiteralString]):
         for file in sorted(self._folder.glob("*.sql")):
             for name, text in read_blocks(file.read_text(encoding="utf-8")):
                 if name in blocks:
-                    raise ValueError(
-                        f"{file.name}: the block {name!r} exists already; block names are unique."
-                    )
+                    raise ValueError(f"{file.name}: the block {name!r} exists already; block names are unique.")
                 blocks[name] = text
         return blocks
 

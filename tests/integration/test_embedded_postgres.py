@@ -22,6 +22,7 @@ from tests.support.waiting import wait_until
 from tidegate.errors import DatabaseError, DatabaseUnavailable
 from tidegate.postgres import Database, EmbeddedServer, open_database
 from tidegate.postgres import folder as folders
+from tidegate.postgres.binaries import Binaries, find_binaries
 from tidegate.postgres.profiles import PRODUCTION, TEST
 from tidegate.settings import read_settings
 
@@ -32,7 +33,8 @@ HOLDER = """
     import sys
     from pathlib import Path
     from tidegate.postgres import EmbeddedServer
-    from tidegate.postgres.profiles import PRODUCTION, TEST
+    from tidegate.postgres.binaries import Binaries, find_binaries
+from tidegate.postgres.profiles import PRODUCTION, TEST
     server = EmbeddedServer(Path({home!r}), TEST)
     print(server.join())
     sys.stdin.read()
@@ -234,19 +236,18 @@ def test_a_private_home_of_root_keeps_its_data_below_var_lib(bare_home: Path):
 
 @needs_root
 def test_binaries_that_the_server_s_user_cannot_read_are_copied(home: Path, monkeypatch: pytest.MonkeyPatch):
-    from tidegate.postgres import binaries, embedded
-
     private = home / "private"
     private.mkdir(mode=0o700)
-    shutil.copytree(binaries.find_binaries().folder, private / "pginstall", symlinks=True)
-    closed = binaries.Binaries(private / "pginstall", binaries.find_binaries().version)
-    monkeypatch.setattr(embedded, "find_binaries", lambda: closed)
-    server = EmbeddedServer(home, TEST)
-    server.join()
-    assert (home / "postgres" / f"binaries-{closed.version}" / "bin" / "postgres").exists()
-    assert str(home / "postgres") in str(Path(f"/proc/{server.status().pid}/exe").resolve())
-    server.leave()
-    shutil.rmtree(home / "postgres" / f"binaries-{closed.version}")
+    shutil.copytree(find_binaries().folder, private / "pginstall", symlinks=True)
+    closed = Binaries(private / "pginstall", find_binaries().version)
+    copy = home / "postgres" / f"binaries-{closed.version}"
+    with monkeypatch.context() as patch:
+        patch.setattr("tidegate.postgres.embedded.find_binaries", lambda: closed)
+        server = EmbeddedServer(home, TEST)
+        server.join()
+        assert Path(f"/proc/{server.status().pid}/exe").resolve() == copy / "bin" / "postgres"
+        server.leave()
+    shutil.rmtree(copy)
     shutil.rmtree(private)
 
 

