@@ -15,9 +15,7 @@ QUESTIONS = ("ingest", "lookup", "latency", "increment")
 
 def ask(question: str) -> dict[str, Any]:
     """Run one benchmark in a process of its own; return what its last line says."""
-    ran = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{question}"], check=False, capture_output=True, text=True
-    )
+    ran = subprocess.run([sys.executable, "-m", f"benchmarks.{question}"], check=False, capture_output=True, text=True)
     if ran.returncode:
         sys.exit(f"benchmarks.{question} ended with exit code {ran.returncode}:\n{ran.stderr}")
     answer: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])

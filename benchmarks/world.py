@@ -69,9 +69,7 @@ def random_vectors(kind: str, n: int, seed: int) -> versions.Vectors:
 
 def newest_event(connection: psycopg.Connection[Any]) -> float:
     """Return the stream's present, in unix seconds."""
-    row = connection.execute(
-        "select extract(epoch from max(last_event_at))::float8 from features.clocks"
-    ).fetchone()
+    row = connection.execute("select extract(epoch from max(last_event_at))::float8 from features.clocks").fetchone()
     assert row is not None
     return float(row[0])
 

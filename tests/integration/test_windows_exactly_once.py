@@ -145,9 +145,7 @@ def write(writer: Writer, until: float) -> Writer:
     return writer
 
 
-def cut(
-    connection: psycopg.Connection[Any], chance: random.Random, stop: threading.Event
-) -> dict[int, list[Any]]:
+def cut(connection: psycopg.Connection[Any], chance: random.Random, stop: threading.Event) -> dict[int, list[Any]]:
     """Cut and sweep until told to stop; return each window of this cutter as it read it at once."""
     first_reading = {}
     while not stop.wait(0.005):
@@ -192,8 +190,7 @@ def wreak(database: Database, seed: int) -> tuple[list[Writer], dict[int, list[A
     writers = [Writer(n, database.connect(autocommit=True), random.Random(seed + n)) for n in range(6)]
     with ThreadPoolExecutor(9) as pool:
         cutting = [
-            pool.submit(cut, database.connect(autocommit=True), random.Random(seed - n - 1), stop)
-            for n in range(3)
+            pool.submit(cut, database.connect(autocommit=True), random.Random(seed - n - 1), stop) for n in range(3)
         ]
         writing = [pool.submit(write, writer, until) for writer in writers]
         try:
@@ -214,9 +211,7 @@ def aftermath(database: Database) -> Iterator[Aftermath]:
         for stream in STREAMS:
             connection.execute("select learning.cut_window(%s, null, true)", (stream,))
         windows = connection.execute("select window_id from learning.windows").fetchall()
-        quarantined = connection.execute(
-            "select event ->> 'client_key' from ingest.quarantined_events"
-        ).fetchall()
+        quarantined = connection.execute("select event ->> 'client_key' from ingest.quarantined_events").fetchall()
         yield Aftermath(
             seed,
             writers,
@@ -239,6 +234,4 @@ def test_every_committed_valid_event_is_in_exactly_one_window(aftermath: Afterma
     assert aftermath.quarantined
     # A window is a fixed set: read at once and read in the end, it is the same.
     assert aftermath.first_reading
-    assert {
-        window: aftermath.last_reading[window] for window in aftermath.first_reading
-    } == aftermath.first_reading
+    assert {window: aftermath.last_reading[window] for window in aftermath.first_reading} == aftermath.first_reading

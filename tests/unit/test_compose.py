@@ -75,9 +75,7 @@ def test_ports_are_published_on_loopback_only(everything: dict[str, Any]) -> Non
 
 def test_no_secret_stands_in_the_file() -> None:
     secrets = re.findall(r"(?i)pass(?:word)?[:=]\s*(.+)", FILE.read_text())
-    literal = [
-        secret for secret in secrets if not re.fullmatch(r"""["']\$\{\w+:[?-][^}]*\}["']{1,2}""", secret)
-    ]
+    literal = [secret for secret in secrets if not re.fullmatch(r"""["']\$\{\w+:[?-][^}]*\}["']{1,2}""", secret)]
     assert secrets
     assert literal == []
 
