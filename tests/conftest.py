@@ -115,7 +115,10 @@ def bare_home() -> Iterator[Path]:
 def home(initialised_home: Path) -> Iterator[Path]:
     """The same with its cluster made already: one for all tests, each of which finds and leaves it stopped."""
     yield initialised_home
-    EmbeddedServer(initialised_home).stop(force=True)
+    server = EmbeddedServer(initialised_home)
+    left = server.status().holders
+    server.stop(force=True)
+    assert left == [], "the test left a holder behind"
 
 
 def open_folder() -> Path:

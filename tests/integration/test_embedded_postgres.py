@@ -33,8 +33,7 @@ HOLDER = """
     import sys
     from pathlib import Path
     from tidegate.postgres import EmbeddedServer
-    from tidegate.postgres.binaries import Binaries, find_binaries
-from tidegate.postgres.profiles import PRODUCTION, TEST
+    from tidegate.postgres.profiles import TEST
     server = EmbeddedServer(Path({home!r}), TEST)
     print(server.join())
     sys.stdin.read()
@@ -333,7 +332,9 @@ def test_a_wrong_setting_is_named_and_nothing_stays_behind(home: Path):
     with pytest.raises(DatabaseUnavailable, match='unrecognized configuration parameter "shared_bufers"'):
         server.join()
     assert server.status().holders == []
-    assert EmbeddedServer(home, TEST).join()
+    corrected = EmbeddedServer(home, TEST)
+    corrected.join()
+    corrected.leave()
 
 
 def test_data_of_another_version_is_refused_and_left_alone(embedded: EmbeddedServer):
