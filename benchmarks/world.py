@@ -17,7 +17,7 @@ DIMENSIONS = 64
 SCORING = {
     "format": 1,
     "popularity": [0.1, 0.4, 0.1],
-    "repeat": [0.5, 0.3, 0.1, 0.2, 0.3, 0.2],
+    "repeat": [0.5, 0.3, 0.1, 0.2, 0.3, 0.2, 0.1],
     "correction": 0.2,
     "dimensions": DIMENSIONS,
 }

@@ -33,7 +33,7 @@ def sampled_softmax_loss(
     items = model.item_vectors()
     users = model.user_vectors(batch, items)
     touched = _pairs(model, batch, snapshots, users, items, batch.repeat_query, batch.repeat_item)
-    touched = touched + model.again(batch)  # (R,)
+    touched = touched + model.again(batch, snapshots)  # (R,)
     new = _pairs(model, batch, snapshots, users, items, batch.target_query, batch.target_item)  # (M,)
     known = batch.target_row >= 0
     target = torch.where(known, _padded(touched)[batch.target_row], new)

@@ -12,7 +12,7 @@ import numpy as np
 
 DAY = 86_400.0  # seconds
 HALF_LIVES = np.array([1.0, 7.0, 30.0]) * DAY  # seconds
-WEEK = 1  # the column of the week's half-life
+WEEK, MONTH = 1, 2  # columns of the half-lives
 
 # Snapshots of one window: between two of them popularity hardly moves, and each costs 12 bytes an item.
 WINDOW_SNAPSHOTS = 64

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from models.batches import Batch
 from models.encoder import Architecture, Encoder
 from models.errors import CatalogueShrank
-from models.popularity import PopularityClock
+from models.popularity import MONTH, PopularityClock
 from models.timelines import PROFILE, Catalogue
 from models.whitening import Whitening, fit_whitening
 
@@ -23,7 +23,7 @@ ID_BOUND = 1.0
 # Before anything is learned: the square root of how often the week and the month took an item.
 FIRST_POPULARITY = (0.0, 0.5, 0.5)
 # Before anything is learned: a user's own counts help a little, as in most domains.
-FIRST_REPEAT = (0.0, 0.5, 0.0, 0.0, 0.0, 0.0)
+FIRST_REPEAT = (0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 class Recommender(nn.Module):
@@ -124,15 +124,20 @@ class Recommender(nn.Module):
         items = self.item_vectors()
         users = self.user_vectors(batch, items)
         scores = (users @ items.T).float() + self.popular(snapshots)[batch.snapshot]
-        return scores.index_put((batch.repeat_query, batch.repeat_item), self.again(batch), accumulate=True)
+        return scores.index_put((batch.repeat_query, batch.repeat_item), self.again(batch, snapshots), accumulate=True)
 
     def popular(self, features: Tensor) -> Tensor:
         """Return w_pop . P (...) of popularity features (..., 3); a written-out sum stays float32 under autocast."""
         return (features * self.popularity).sum(dim=-1)
 
-    def again(self, batch: Batch) -> Tensor:
-        """Return w_rep . R (R,) of the batch's repeat rows."""
-        return (batch.repeat_values * self.repeat).sum(dim=-1)
+    def again(self, batch: Batch, snapshots: Tensor) -> Tensor:
+        """Return w_rep . R (R,) of the batch's repeat rows.
+
+        The seventh feature is the month's popularity of a touched item. Without it one weight would have to say how
+        much popularity means for what is new to a user and for what the user's own counts already explain.
+        """
+        popular = snapshots[batch.snapshot[batch.repeat_query], batch.repeat_item, MONTH]
+        return (batch.repeat_values * self.repeat[:-1]).sum(dim=-1) + popular * self.repeat[-1]
 
     def standardised(self, profile: Tensor) -> Tensor:
         """Return raw features (Q, F) as comparable numbers; what is unknown counts as average, which is zero."""

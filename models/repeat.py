@@ -13,7 +13,8 @@ import numpy as np
 from models.histories import Histories, Queries, spans
 from models.popularity import decay
 
-REPEAT_FEATURES = ("touched", "count", "decayed_day", "decayed_week", "decayed_month", "due")
+# The last one is of the item, not of the pair: of what a user took before, popularity says less (see Recommender).
+REPEAT_FEATURES = ("touched", "count", "decayed_day", "decayed_week", "decayed_month", "due", "popular")
 # After three times the usual gap an item is overdue, and longer silence says nothing more.
 MOST_DUE = 3.0
 
@@ -34,7 +35,7 @@ class RepeatRows:
 
     query: np.ndarray  # (R,) int64
     item: np.ndarray  # (R,) int64
-    values: np.ndarray  # (R, 6) float32, see REPEAT_FEATURES
+    values: np.ndarray  # (R, 6) float32, see REPEAT_FEATURES; "popular" is joined where the popularity is
 
 
 def pair_states(histories: Histories) -> PairStates:

@@ -42,9 +42,9 @@ log = get_log("trainer")
 
 # The part of the window, by time, that the candidate does not see and the gate judges by.
 HOLDOUT_SHARE = 0.2
-HOLDOUT_EVENTS = 10_000
+HOLDOUT_EVENTS = 5_000
 # Events of a window that are scored before training, the latest ones: enough for a figure with three digits.
-SCORED_EVENTS = 20_000
+SCORED_EVENTS = 10_000
 # A version carries vectors of so many users; the others are answered from their newest events.
 ACTIVE_USERS = 10_000
 REPORTED = ("recall@1", "recall@10", "recall@20", "ndcg@10", "mrr@20", "events", "users")

@@ -21,6 +21,7 @@ def upgrade() -> None:
     if not installed():
         sql_objects.run_script(files("pgmq").joinpath("sql", "pgmq.sql").read_text(encoding="utf-8"))
     sql_objects.install("functions", "pgmq_send_topic")
+    sql_objects.install("functions", "pgmq_notify_queue_listeners")
     for queue in QUEUES:
         op.execute(f"select pgmq.create('{queue}')")
         op.execute(f"select pgmq.enable_notify_insert('{queue}', 0)")

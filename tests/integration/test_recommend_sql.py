@@ -79,7 +79,7 @@ def test_a_new_item_can_be_recommended_at_its_commit(shop: psycopg.Connection[An
 
 
 def test_what_a_user_had_before_counts_by_the_versions_weights(shop: psycopg.Connection[Any]) -> None:
-    deploy_version(shop, VECTORS, {"b": [0.0, 0.0]}, SCORING | {"repeat": [1, 1, 0, 0, 0, 0]})
+    deploy_version(shop, VECTORS, {"b": [0.0, 0.0]}, SCORING | {"repeat": [1, 1, 0, 0, 0, 0, 0]})
     shop.execute(EVENT, ["b", "bread"])
     row = shop.execute("select item_id, why from serving.recommend('b', 1)").fetchone()
     assert row is not None

@@ -235,3 +235,20 @@ def test_every_committed_valid_event_is_in_exactly_one_window(aftermath: Afterma
     # A window is a fixed set: read at once and read in the end, it is the same.
     assert aftermath.first_reading
     assert {window: aftermath.last_reading[window] for window in aftermath.first_reading} == aftermath.first_reading
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_writers_that_cross_the_threshold_do_not_wait_for_each_other(database: Database, isolation: str) -> None:
+    rows = "select 'u', 'i', 'view' from generate_series(1, 600)"
+    crossing = f"insert into ingest.behaviour_events (user_id, item_id, event_type) {rows}".encode()
+    with database.connect() as slow, database.connect() as quick:
+        slow.execute("update learning.streams set threshold = 1")
+        slow.commit()
+        quick.execute(f"set transaction isolation level {isolation}".encode())
+        quick.execute("set local lock_timeout = '1s'")
+        one(quick, "select count(*) from learning.windows")
+        slow.execute(crossing)
+        quick.execute(crossing)
+        quick.commit()
+        slow.commit()
+        assert one(slow, "select count(*) from pgmq.q_features") == 2

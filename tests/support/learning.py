@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 SCORING = {
     "format": 1,
     "popularity": [0, 0, 0],
-    "repeat": [0, 0, 0, 0, 0, 0],
+    "repeat": [0, 0, 0, 0, 0, 0, 0],
     "correction": 1.0,
     "dimensions": 2,
 }

@@ -7,7 +7,7 @@ create function features.decay(elapsed interval, half_life double precision)
     parallel safe
 as $$
     select power(2.0::double precision,
-                 -least(greatest(extract(epoch from elapsed)::double precision / half_life, 0), 200))
+                 -least(greatest(date_part('epoch', elapsed) / half_life, 0), 200))
 $$;
 
 comment on function features.decay(interval, double precision) is

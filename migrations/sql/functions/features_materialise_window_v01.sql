@@ -31,7 +31,7 @@ begin
            array_agg(e.item_id order by e.occurred_at, e.event_id),
            array_agg((array_position(array['view', 'click', 'cart', 'purchase', 'rating'], e.event_type) - 1)::smallint
                      order by e.occurred_at, e.event_id),
-           array_agg(extract(epoch from e.occurred_at)::double precision order by e.occurred_at, e.event_id),
+           array_agg(date_part('epoch', e.occurred_at) order by e.occurred_at, e.event_id),
            array_agg(coalesce(e.value, 'NaN')::real order by e.occurred_at, e.event_id)
       from learning.read_window(next_window.window_id) e
      group by e.user_id;

@@ -37,7 +37,7 @@ as $$
          group by id, at
     ), spaced as (
         select m.*, lag(m.at) over (partition by m.id order by m.at) is null as is_first,
-               extract(epoch from m.at - lag(m.at, 1, m.at) over (partition by m.id order by m.at))::double precision
+               date_part('epoch', m.at - lag(m.at, 1, m.at) over (partition by m.id order by m.at))
                    as gap
           from moment m
     )

@@ -20,7 +20,7 @@ declare
     query vector;
     used_layer text := 'popularity';
     pop double precision[] := array[0, 1, 0];
-    rep double precision[] := array[0, 0, 0, 0, 0, 0];
+    rep double precision[] := array[0, 0, 0, 0, 0, 0, 0];
 begin
     if k is null or k not between 1 and 1000 then
         raise exception 'k must lie between 1 and 1000, not %', k using errcode = 'invalid_parameter_value';
@@ -69,20 +69,23 @@ begin
              + rep[4] * ln(1 + p.decayed_week * features.decay(clock - p.last_event_at, 604800))
              + rep[5] * ln(1 + p.decayed_month * features.decay(clock - p.last_event_at, 2592000))
              + rep[6] * case when p.n_events >= 2 and p.last_event_at > p.first_event_at then
-                   least(extract(epoch from clock - p.last_event_at)::double precision * (p.n_events - 1)
-                         / extract(epoch from p.last_event_at - p.first_event_at)::double precision, 3)
+                   least(date_part('epoch', clock - p.last_event_at) * (p.n_events - 1)
+                         / date_part('epoch', p.last_event_at - p.first_event_at), 3)
                else 0 end as repeat_term
           from features.user_pairs(p_user) p
+    ), popular as materialized (
+        select a.item_id,
+               ln(1 + a.decayed_day * features.decay(clock - a.last_event_at, 86400)) as day,
+               ln(1 + a.decayed_week * features.decay(clock - a.last_event_at, 604800)) as week,
+               ln(1 + a.decayed_month * features.decay(clock - a.last_event_at, 2592000)) as month
+          from features.item_activity a
     ), candidate as (
         select i.item_id, i.title, i.category, i.price, p.n_events, p.last_event_at,
-               coalesce(p.repeat_term, 0) as repeat_term,
-               coalesce(pop[1] * ln(1 + a.decayed_day * features.decay(clock - a.last_event_at, 86400))
-                      + pop[2] * ln(1 + a.decayed_week * features.decay(clock - a.last_event_at, 604800))
-                      + pop[3] * ln(1 + a.decayed_month * features.decay(clock - a.last_event_at, 2592000)), 0)
-                   as popularity_term,
+               coalesce(p.repeat_term + rep[7] * coalesce(a.month, 0), 0) as repeat_term,
+               coalesce(pop[1] * a.day + pop[2] * a.week + pop[3] * a.month, 0) as popularity_term,
                coalesce(-(v.vector <#> query), 0) as personal_term
           from catalogue.items i
-          left join features.item_activity a on a.item_id = i.item_id
+          left join popular a on a.item_id = i.item_id
           left join serving.item_vectors v on v.version_id = live.version_id and v.item_id = i.item_id
           left join pair p on p.item_id = i.item_id
          where i.available and (stream_row.repeats or p.item_id is null)

@@ -31,7 +31,7 @@ def demo(
         bool,
         typer.Option("--reset", help="Drop what the database holds, whatever it is."),
     ] = False,
-    windows: Annotated[int, typer.Option(min=1, max=50, help="Windows in the later weeks.")] = 4,
+    windows: Annotated[int, typer.Option(min=1, max=50, help="Windows in the later weeks.")] = 3,
 ) -> None:
     """Load a year of baskets by SQL and watch thresholds fire, versions train and recommendations change."""
     from concurrent.futures import ThreadPoolExecutor

@@ -18,7 +18,7 @@ BASE_SHARE = 0.7  # of the time span
 # The usual protocol on this data: products with at least this many purchases in the base period.
 LEAST_PURCHASES = 50
 QUICK_HOUSEHOLDS = 400
-TEXT = ("product_type", "product_category", "department", "brand", "package_size")
+TEXT = ("product_type", "product_category", "department")
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from tidegate.errors import TidegateError
 from tidegate.queries import queries
 
 STREAM = "default"
-# A first version in a minute on two cores: half of what a first version would take from a base period of this size.
-SETTINGS = {"first_epochs": 3, "max_targets": 100_000}
+# Short enough for an audience: a first version from the latest part of the base period, one pass an increment.
+SETTINGS = {"first_epochs": 3, "epochs": 1, "max_targets": 100_000}
 # A step that takes longer than this has gone wrong: say so instead of waiting for ever.
 PATIENCE = 240.0
 
