@@ -55,7 +55,9 @@ def load(data: bytes, expected: str | None = None) -> Recommender:
     WrongShape when a tensor is missing, too many or of another shape than the architecture says.
     """
     if expected is not None and weights_hash(data) != expected:
-        raise WrongHash(f"weights {expected[:12]}… were asked for, these bytes are {weights_hash(data)[:12]}…; read again")
+        raise WrongHash(
+            f"weights {expected[:12]}… were asked for, these bytes are {weights_hash(data)[:12]}…; read them again"
+        )
     manifest, tensors = _manifest(data), _tensors(data)
     try:
         ids = tuple(json.loads(bytes(tensors.pop(ITEM_IDS).numpy())))
@@ -65,7 +67,9 @@ def load(data: bytes, expected: str | None = None) -> Recommender:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WrongShape(f"the checkpoint's tensors do not fit its architecture: {error}; write it again") from error
     if clock.counts.shape != (len(ids), 3) or clock.snapshots.shape[1:] != (len(ids), 3):
-        raise WrongShape(f"a popularity clock of {len(clock)} items beside {len(ids)} items; write the checkpoint again")
+        raise WrongShape(
+            f"a popularity clock of {len(clock)} items beside {len(ids)} items; write the checkpoint again"
+        )
     model.clock, model.increments = clock, int(manifest["increments"])
     return model.eval()
 

@@ -59,9 +59,8 @@ def rank(scorer: Scorer, timelines: Sequence[Timeline], available: np.ndarray | 
     query, event = queries.target_events()
     item = queries.histories.items[event]
     ranks = np.zeros(len(item), dtype=np.int64)
-    for chosen, scores in scorer.scores(queries):
-        if available is not None:
-            scores = np.where(available, scores, -np.inf)
+    for chosen, raw in scorer.scores(queries):
+        scores = raw if available is None else np.where(available, raw, -np.inf)
         wanted = np.flatnonzero(np.isin(query, chosen))
         row = np.searchsorted(chosen, query[wanted])
         ranks[wanted] = ranks_of(scores, row, item[wanted])

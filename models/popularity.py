@@ -100,7 +100,8 @@ class PopularityClock:
 
     def thin(self, limit: int = CARRIED_SNAPSHOTS) -> None:
         """Drop snapshots until `limit` are left, spread over time; the newest always stays."""
-        kept: list[int] = list(np.flatnonzero(np.isfinite(self.snapshot_times)) if len(self.snapshot_times) > 1 else [0])
+        several = len(self.snapshot_times) > 1
+        kept: list[int] = list(np.flatnonzero(np.isfinite(self.snapshot_times)) if several else [0])
         while len(kept) > limit:
             del kept[int(np.argmin(np.diff(self.snapshot_times[kept])))]
         self.snapshot_times, self.snapshots = self.snapshot_times[kept], self.snapshots[kept]

@@ -73,7 +73,8 @@ class TextEncoder:
         tokens = tokens.to(self.device)
         with torch.inference_mode():
             states = model(**tokens).last_hidden_state.float()  # (n, T, E)
-        pooled = _last(states, tokens["attention_mask"]) if _is_causal(model) else _mean(states, tokens["attention_mask"])
+        pool = _last if _is_causal(model) else _mean
+        pooled = pool(states, tokens["attention_mask"])
         return torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
 
     def _load(self) -> tuple[Any, Any]:

@@ -23,6 +23,7 @@ class Whitening:
 
     @property
     def fitted(self) -> bool:
+        """Tell whether any catalogue with text has been seen."""
         return bool(np.any(self.basis))
 
     def apply(self, text: np.ndarray) -> np.ndarray:
