@@ -85,6 +85,12 @@ class Batches:
         batches = self._split(order, chunks)
         return [batches[i] for i in generator.permutation(len(batches))]
 
+    def sample(self, generator: np.random.Generator, scores: int, size: int) -> Batch:
+        """Return random chunks as one batch of about `scores` scores of `size` items each."""
+        order = generator.permutation(len(self.chunks))
+        asked = np.cumsum((self.chunks.last - self.chunks.first)[order])
+        return self.batch(order[: 1 + int(np.searchsorted(asked, scores // size))])
+
     def batch(self, chosen: np.ndarray) -> Batch:
         """Build the tensors of the `chosen` chunks (B,)."""
         chosen = np.sort(chosen)

@@ -43,8 +43,8 @@ def scoring(model: Recommender, correction: float = 0.0) -> dict:
     """Return the weights that turn vectors and counts into a score, ready for JSON."""
     return {
         "format": SCORING_FORMAT,
-        "popularity": [float(w) for w in model.popularity],
-        "repeat": [float(w) for w in model.repeat],
+        "popularity": model.popularity.detach().tolist(),
+        "repeat": model.repeat.detach().tolist(),
         "correction": float(correction),
         "dimensions": model.architecture.dimensions,
     }

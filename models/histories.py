@@ -113,9 +113,7 @@ def target_queries(timelines: Sequence[Timeline]) -> Queries:
     )
 
 
-def queries_at(
-    timelines: Sequence[Timeline], at: float | None = None, profiles: np.ndarray | None = None
-) -> Queries:
+def queries_at(timelines: Sequence[Timeline], at: float | None = None, profiles: np.ndarray | None = None) -> Queries:
     """Return one query for each timeline, at the moment `at` (unix seconds) or after all of its events.
 
     `profiles` is (U, len(PROFILE)), NaN = unknown. Without `at`, a query's time is that of the user's last event.
@@ -147,9 +145,7 @@ def check_items(histories: Histories, size: int) -> None:
     """Raise UnknownItem where an event points beyond a catalogue of `size` items."""
     if len(histories.items) and not 0 <= histories.items.min() <= histories.items.max() < size:
         worst = int(histories.items.max())
-        raise UnknownItem(
-            f"item {worst} is outside a catalogue of {size}; grow the model with the new catalogue first"
-        )
+        raise UnknownItem(f"item {worst} is outside a catalogue of {size}; grow the model with the new catalogue first")
 
 
 def _joined(parts: list[np.ndarray], dtype: type, width: int | None = None) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 Up to twenty thousand items the whole softmax costs less than the care that sampling needs. Beyond, a few hundred
 shared candidates stand for the rest, each weighed by how likely it was drawn (Bengio and Senecal 2008; Yi et al. 2019,
-"Sampling-bias-corrected neural modeling"). What the user touched before is never left to chance: where people buy again,
-those few items hold most of the probability, and a sample would miss them.
+"Sampling-bias-corrected neural modeling"). What the user touched before is never left to chance: where people buy
+again, those few items hold most of the probability, and a sample would miss them.
 """
 
 import torch
@@ -15,14 +15,24 @@ from models.recommender import Recommender
 WHOLE_SOFTMAX_ITEMS = 20_000
 
 
-def softmax_loss(scores: Tensor, batch: Batch) -> Tensor:
-    """Return the mean cross-entropy () of the batch's M targets under the scores (Q, N) of their queries."""
+def softmax_loss(model: Recommender, users: Tensor, items: Tensor, batch: Batch, snapshots: Tensor) -> Tensor:
+    """Return the mean cross-entropy () of the batch's M targets, each against all N items.
+
+    `users` are (Q, d), `items` (N, d), `snapshots` (S, N, 3).
+    """
+    scores = model.sum_of_terms(users, items, batch, snapshots)  # (Q, N)
     total = scores.logsumexp(dim=1)
     return (total[batch.target_query] - scores[batch.target_query, batch.target_item]).mean()
 
 
 def sampled_softmax_loss(
-    model: Recommender, batch: Batch, snapshots: Tensor, candidates: Tensor, log_expected: Tensor
+    model: Recommender,
+    users: Tensor,
+    items: Tensor,
+    batch: Batch,
+    snapshots: Tensor,
+    candidates: Tensor,
+    log_expected: Tensor,
 ) -> Tensor:
     """Return an estimate () of `softmax_loss` from shared candidates.
 
@@ -30,8 +40,6 @@ def sampled_softmax_loss(
     expected among the draws. Touched items and the targets themselves count exactly, so they are struck out of the
     sample.
     """
-    items = model.item_vectors()
-    users = model.user_vectors(batch, items)
     touched = _pairs(model, batch, snapshots, users, items, batch.repeat_query, batch.repeat_item)
     touched = touched + model.again(batch, snapshots)  # (R,)
     new = _pairs(model, batch, snapshots, users, items, batch.target_query, batch.target_item)  # (M,)
@@ -39,9 +47,7 @@ def sampled_softmax_loss(
     target = torch.where(known, _padded(touched)[batch.target_row], new)
     rest = (users @ items[candidates].T).float() - log_expected
     rest = rest + model.popular(snapshots[:, candidates])[batch.snapshot]
-    rest = rest.masked_fill(touched_candidates(batch, candidates, len(model)), float("-inf"))[
-        batch.target_query
-    ]
+    rest = rest.masked_fill(touched_candidates(batch, candidates, len(model)), float("-inf"))[batch.target_query]
     rest = rest.masked_fill(candidates[None, :] == batch.target_item[:, None], float("-inf"))  # (M, S)
     own = _by_query(touched, batch)[batch.target_query]  # (M, most touched)
     alone = target.masked_fill(known, float("-inf"))[:, None]

@@ -36,9 +36,7 @@ class PopularityClock:
     counts: np.ndarray  # (N, 3) float64
     at: float = -np.inf  # unix seconds
     snapshot_times: np.ndarray = field(default_factory=lambda: np.array([-np.inf]))  # (S,) increasing
-    snapshots: np.ndarray = field(
-        default_factory=lambda: np.zeros((1, 0, 3), np.float32)
-    )  # (S, N, 3), ln(1 + count)
+    snapshots: np.ndarray = field(default_factory=lambda: np.zeros((1, 0, 3), np.float32))  # (S, N, 3), ln(1 + count)
 
     @classmethod
     def empty(cls, size: int) -> "PopularityClock":
@@ -74,9 +72,7 @@ class PopularityClock:
         """Return ln(1 + count) (N, 3) as of now."""
         return np.log1p(self.counts).astype(np.float32)
 
-    def advance(
-        self, items: np.ndarray, times: np.ndarray, asked: np.ndarray, limit: int = WINDOW_SNAPSHOTS
-    ) -> None:
+    def advance(self, items: np.ndarray, times: np.ndarray, asked: np.ndarray, limit: int = WINDOW_SNAPSHOTS) -> None:
         """Fold a window's events and leave snapshots at no more than `limit` of the moments `asked` (Q,).
 
         A moment before the clock's own time gets no snapshot: the clock already knows what came later.
@@ -114,6 +110,7 @@ class PopularityClock:
 
 def _spread(times: np.ndarray, limit: int) -> list[float]:
     """Choose at most `limit` of `times` so that each stands for about the same number of them."""
-    if not len(times):
-        return []
+    distinct = np.unique(times)
+    if len(distinct) <= limit:
+        return list(distinct.tolist())
     return np.unique(np.quantile(times, np.arange(limit) / limit, method="lower")).tolist()

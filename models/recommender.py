@@ -49,9 +49,7 @@ class Recommender(nn.Module):
     def _build(self, architecture: Architecture) -> None:
         d, whitened = architecture.dimensions, architecture.whitened_dimensions
         self.projection = nn.Linear(whitened, d, bias=False)
-        nn.init.normal_(
-            self.projection.weight, std=d**-0.5
-        )  # a text of length one becomes a vector of about one
+        nn.init.normal_(self.projection.weight, std=d**-0.5)  # a text of length one becomes a vector of about one
         self.residual = nn.Parameter(torch.zeros(0, d))
         self.encoder = Encoder(architecture)
         self.start = nn.Parameter(torch.zeros(d))  # the state of a user without history
@@ -61,9 +59,7 @@ class Recommender(nn.Module):
         self.repeat = nn.Parameter(torch.tensor(FIRST_REPEAT))
         self.register_buffer("text", torch.zeros(0, whitened))
         self.register_buffer("centre", torch.zeros(architecture.text_dimensions, dtype=torch.float64))
-        self.register_buffer(
-            "basis", torch.zeros(architecture.text_dimensions, whitened, dtype=torch.float64)
-        )
+        self.register_buffer("basis", torch.zeros(architecture.text_dimensions, whitened, dtype=torch.float64))
         self.register_buffer("profile_mean", torch.zeros(len(PROFILE)))
         self.register_buffer("profile_scale", torch.zeros(len(PROFILE)))  # zero: not fitted yet
 
@@ -119,10 +115,17 @@ class Recommender(nn.Module):
         states = torch.cat([states, self.start[None].to(states.dtype)])
         return states[batch.place].float() + self.profile(self.standardised(batch.profile))
 
+    def vectors(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the batch's user vectors (Q, d) and all item vectors (N, d)."""
+        items = self.item_vectors()
+        return self.user_vectors(batch, items), items
+
     def scores(self, batch: Batch, snapshots: Tensor) -> Tensor:
         """Return the scores (Q, N) of all items, given the popularity snapshots (S, N, 3)."""
-        items = self.item_vectors()
-        users = self.user_vectors(batch, items)
+        return self.sum_of_terms(*self.vectors(batch), batch, snapshots)
+
+    def sum_of_terms(self, users: Tensor, items: Tensor, batch: Batch, snapshots: Tensor) -> Tensor:
+        """Return the scores (Q, N) from user vectors (Q, d), item vectors (N, d) and snapshots (S, N, 3)."""
         scores = (users @ items.T).float() + self.popular(snapshots)[batch.snapshot]
         return scores.index_put((batch.repeat_query, batch.repeat_item), self.again(batch, snapshots), accumulate=True)
 
@@ -142,9 +145,7 @@ class Recommender(nn.Module):
     def standardised(self, profile: Tensor) -> Tensor:
         """Return raw features (Q, F) as comparable numbers; what is unknown counts as average, which is zero."""
         logged = torch.log1p(profile.clamp_min(0.0))
-        scale = torch.where(
-            self.profile_scale > 0, 1.0 / self.profile_scale, torch.zeros_like(self.profile_scale)
-        )
+        scale = torch.where(self.profile_scale > 0, 1.0 / self.profile_scale, torch.zeros_like(self.profile_scale))
         return torch.nan_to_num((logged - self.profile_mean) * scale, nan=0.0, posinf=0.0, neginf=0.0)
 
     def fit_profile(self, profile: np.ndarray) -> None:

@@ -16,11 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.batches import Batch, Batches
+from models.batches import MOST_SCORES, Batch, Batches
 from models.histories import Queries, check_items, recent, target_queries
 from models.losses import WHOLE_SOFTMAX_ITEMS, sampled_softmax_loss, softmax_loss
+from models.popularity import MONTH
 from models.recommender import Recommender
 from models.timelines import Timeline
+
+SETTLING_CANDIDATES = 4_096  # of a sampled softmax; drawn once, so more than a step's
+SETTLING_STEPS = 40
+SETTLING_RIDGE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,7 @@ class FitSettings:
     weight_decay: float = 0.01  # on matrices only
     clip: float = 1.0  # largest norm of a gradient
     chunks: int = 32  # stretches of timelines in a batch
-    max_targets: int = (
-        200_000  # new events to be found, the latest ones; a bound on the time of a first version
-    )
+    max_targets: int = 200_000  # new events to be found, the latest ones; a bound on the time of a first version
     whole_softmax_items: int = WHOLE_SOFTMAX_ITEMS  # beyond this catalogue size the softmax is sampled
     negatives: int = 512  # shared candidates of a sampled softmax
     ema: float = 0.0  # share of the averaged weights that a step keeps; 0 = no averaging
@@ -102,9 +105,7 @@ def fit(
     return FitReport(len(losses), steps, len(queries), targets, tuple(losses), time.perf_counter() - began)
 
 
-def _queries(
-    model: Recommender, new: Sequence[Timeline], replay: Sequence[Timeline], settings: FitSettings
-) -> Queries:
+def _queries(model: Recommender, new: Sequence[Timeline], replay: Sequence[Timeline], settings: FitSettings) -> Queries:
     """Return what is to be learned, and move the model's clock through the window."""
     queries = target_queries([*new, *replay])
     check_items(queries.histories, len(model))
@@ -128,9 +129,11 @@ def _epochs(
     """Yield the losses of each epoch's steps."""
     generator = np.random.default_rng(seed)
     batches = Batches(queries, model.architecture, model.clock)
+    loss_of = Loss(model, settings, generator)
+    if model.increments == 0:
+        settle_terms(model, batches, loss_of, generator)
     plan = [batches.shuffled(settings.chunks, generator) for _ in range(epochs)]
     optimiser = Optimiser(model, settings, steps=sum(map(len, plan)))
-    loss_of = Loss(model, settings, generator)
     for epoch, chosen in enumerate(plan):
         losses = []
         for chunks in chosen:
@@ -146,26 +149,57 @@ class Loss:
 
     def __init__(self, model: Recommender, settings: FitSettings, generator: np.random.Generator) -> None:
         self.model, self.generator = model, generator
-        self.negatives = settings.negatives if len(model) > settings.whole_softmax_items else 0
+        self.whole = len(model) <= settings.whole_softmax_items
+        self.negatives = settings.negatives
         self.snapshots = torch.from_numpy(model.clock.snapshots).to(model.device)
         # Half uniform, half by what the month took: rare items are seen, and frequent ones are weighed often.
-        taken = model.clock.counts[:, 2] + 1e-12
+        taken = model.clock.counts[:, MONTH] + 1e-12
         self.chance = 0.5 / len(model) + 0.5 * taken / taken.sum()
         self.cumulative = np.cumsum(self.chance)
 
     def __call__(self, batch: Batch) -> Tensor:
+        """Return the loss () of a batch."""
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.model.device.type == "cuda"):
-            if not self.negatives:
-                return softmax_loss(self.model.scores(batch, self.snapshots), batch)
-            candidates, log_expected = self.draw()
-            return sampled_softmax_loss(self.model, batch, self.snapshots, candidates, log_expected)
+            return self.of(*self.model.vectors(batch), batch, self.draw(self.negatives))
 
-    def draw(self) -> tuple[Tensor, Tensor]:
-        """Return candidates (S,) and the logarithm (S,) of how often each was expected."""
-        drawn = np.searchsorted(self.cumulative, self.generator.random(self.negatives) * self.cumulative[-1])
+    def of(self, users: Tensor, items: Tensor, batch: Batch, drawn: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the loss () of a batch, given its user vectors (Q, d), the item vectors (N, d) and candidates."""
+        if self.whole:
+            return softmax_loss(self.model, users, items, batch, self.snapshots)
+        return sampled_softmax_loss(self.model, users, items, batch, self.snapshots, *drawn)
+
+    def draw(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return candidates (S,) and the logarithm (S,) of how often each was expected; none for a whole softmax."""
+        chosen = self.generator.random(0 if self.whole else number) * self.cumulative[-1]
+        drawn = np.searchsorted(self.cumulative, chosen)
         drawn = np.minimum(drawn, len(self.chance) - 1)
-        expected = np.log(self.negatives * self.chance[drawn]).astype(np.float32)
+        expected = np.log(number * self.chance[drawn]).astype(np.float32)
         return torch.from_numpy(drawn).to(self.model.device), torch.from_numpy(expected).to(self.model.device)
+
+
+def settle_terms(model: Recommender, batches: Batches, loss_of: Loss, generator: np.random.Generator) -> None:
+    """Solve for the weights of popularity and repeat consumption, as if there were no vectors.
+
+    Ten weights under a softmax are a convex problem, and a gradient step at a time they would need longer than the
+    whole fit: they answer for each other, and the vectors would learn to make up for them meanwhile. From here on they
+    are trained together with everything else.
+    """
+    width = len(model) if loss_of.whole else SETTLING_CANDIDATES
+    batch = batches.sample(generator, MOST_SCORES, width).to(model.device)
+    drawn = loss_of.draw(SETTLING_CANDIDATES)
+    users = torch.zeros(len(batch.place), model.architecture.dimensions, device=model.device)
+    items = torch.zeros(len(model), model.architecture.dimensions, device=model.device)
+    terms = [model.popularity, model.repeat]
+    solver = torch.optim.LBFGS(terms, max_iter=SETTLING_STEPS, line_search_fn="strong_wolfe")
+
+    def evaluate() -> Tensor:
+        solver.zero_grad()
+        # A little ridge: where nothing repeats, a weight would otherwise run to infinity.
+        loss = loss_of.of(users, items, batch, drawn) + SETTLING_RIDGE * sum(t.square().sum() for t in terms)
+        loss.backward()
+        return loss
+
+    solver.step(evaluate)
 
 
 class Optimiser:
