@@ -29,7 +29,7 @@ class Architecture:
     text_dimensions: int  # E of the frozen embeddings
     whitened_dimensions: int = 128  # k; more than d, so that the projection has something to choose from
     dimensions: int = 64  # d of item and user vectors
-    blocks: int = 2
+    blocks: int = 1  # a second doubles the time and has not paid for itself yet
     heads: int = 2
     length: int = 100  # events that a user vector may depend on
     dropout: float = 0.2

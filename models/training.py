@@ -6,6 +6,7 @@ kind of device: the same bytes), so every random choice comes from the seed, one
 asked for its repeatable kernels.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,8 +33,10 @@ SETTLING_RIDGE = 1e-4
 class FitSettings:
     """Say how an increment learns. Each default has its reason; none was chosen for one data set."""
 
-    first_epochs: int = 6  # from nothing
-    epochs: int = 3  # from a parent: more forgets faster than it learns
+    first_epochs: int = 2  # from nothing; more targets teach better than more epochs of fewer
+    first_steps: int = 200  # from nothing at least: a small first window takes more epochs ...
+    most_epochs: int = 20  # ... but no more than these, for it would learn them by heart
+    epochs: int = 2  # from a parent: more forgets faster than it learns
     first_rate: float = 3e-3  # AdamW step from nothing
     rate: float = 1e-3  # AdamW step from a parent
     # The nine term weights are few, shared by all and far from their end: they take larger steps than the vectors.
@@ -42,7 +45,7 @@ class FitSettings:
     weight_decay: float = 0.01  # on matrices only
     clip: float = 1.0  # largest norm of a gradient
     chunks: int = 32  # stretches of timelines in a batch
-    max_targets: int = 200_000  # new events to be found, the latest ones; a bound on the time of a first version
+    max_targets: int = 300_000  # new events to be found, the latest ones; a bound on the time of a first version
     whole_softmax_items: int = WHOLE_SOFTMAX_ITEMS  # beyond this catalogue size the softmax is sampled
     negatives: int = 512  # shared candidates of a sampled softmax
     ema: float = 0.0  # share of the averaged weights that a step keeps; 0 = no averaging
@@ -88,14 +91,13 @@ def fit(
     """
     settings, device, began = settings or FitSettings(), torch.device(device), time.perf_counter()
     queries = _queries(model, new, replay, settings)
-    epochs = settings.first_epochs if model.increments == 0 else settings.epochs
     losses: list[float] = []
     steps = 0
     with _repeatable(seed, device, settings.threads):
         model.to(device).train()
         if len(queries):
             model.fit_profile(queries.profile)
-            for loss in _epochs(model, queries, epochs, settings, seed, on_progress):
+            for loss in _epochs(model, queries, settings, seed, on_progress):
                 losses.append(float(np.mean(loss)))
                 steps += len(loss)
         model.to("cpu").eval()
@@ -121,7 +123,6 @@ def _queries(model: Recommender, new: Sequence[Timeline], replay: Sequence[Timel
 def _epochs(
     model: Recommender,
     queries: Queries,
-    epochs: int,
     settings: FitSettings,
     seed: int,
     on_progress: Callable[[Progress], None] | None,
@@ -132,7 +133,7 @@ def _epochs(
     loss_of = Loss(model, settings, generator)
     if model.increments == 0:
         settle_terms(model, batches, loss_of, generator)
-    plan = [batches.shuffled(settings.chunks, generator) for _ in range(epochs)]
+    plan = _plan(model, batches, settings, generator)
     optimiser = Optimiser(model, settings, steps=sum(map(len, plan)))
     for epoch, chosen in enumerate(plan):
         losses = []
@@ -142,6 +143,17 @@ def _epochs(
                 on_progress(Progress(epoch, optimiser.taken, optimiser.steps, losses[-1]))
         yield losses
     optimiser.finish()
+
+
+def _plan(
+    model: Recommender, batches: Batches, settings: FitSettings, generator: np.random.Generator
+) -> list[list[np.ndarray]]:
+    """Return the batches of each epoch."""
+    epochs = settings.epochs
+    if model.increments == 0:
+        enough = math.ceil(settings.first_steps / max(1, len(batches.chunks) // settings.chunks))
+        epochs = max(settings.first_epochs, min(enough, settings.most_epochs))
+    return [batches.shuffled(settings.chunks, generator) for _ in range(epochs)]
 
 
 class Loss:
