@@ -21,7 +21,7 @@ from tidegate.queries import queries
 
 STREAM = "default"
 # Short enough for an audience: a first version from the latest part of the base period, one pass an increment.
-SETTINGS = {"first_epochs": 3, "epochs": 1, "max_targets": 100_000}
+SETTINGS = {"epochs": 1, "max_targets": 150_000}
 # A step that takes longer than this has gone wrong: say so instead of waiting for ever.
 PATIENCE = 240.0
 
