@@ -124,6 +124,12 @@ def report(console: Any, summary: dict[str, Any]) -> None:
     household = summary["household"]
     console.print(recommendations(f"{household} before the later weeks", summary["before"]))
     console.print(recommendations(f"{household} after them", summary["after"]))
+    for window in summary["per_window"]:
+        scores = window["ndcg@10"]
+        console.print(
+            f"window {window['window']} ({window['slice']}): ndcg@10 of the live version {scores['live']:.4f}, "
+            f"own frequency {scores['frequency']:.4f}, popularity {scores['popularity']:.4f}"
+        )
     console.print(
         f"{summary['events']:,} events, {summary['windows']} windows, {summary['versions']} versions, "
         f"{summary['promoted']} promoted; crossing insert to task start "
