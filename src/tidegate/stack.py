@@ -28,6 +28,7 @@ CELERY = (
     sys.executable,
     "-m",
     "celery",
+    "--quiet",  # a banner of twenty lines says nothing that the log does not
     "-A",
     "workers",
     "worker",
