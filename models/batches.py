@@ -85,11 +85,14 @@ class Batches:
         batches = self._split(order, chunks)
         return [batches[i] for i in generator.permutation(len(batches))]
 
-    def sample(self, generator: np.random.Generator, scores: int, size: int) -> Batch:
-        """Return random chunks as one batch of about `scores` scores of `size` items each."""
+    def sample(self, generator: np.random.Generator, targets: int) -> Batch:
+        """Return random chunks as one batch of at most `targets` events to be found and MOST_SCORES scores."""
         order = generator.permutation(len(self.chunks))
         asked = np.cumsum((self.chunks.last - self.chunks.first)[order])
-        return self.batch(order[: 1 + int(np.searchsorted(asked, scores // size))])
+        found = np.concatenate([[0], np.cumsum(self.queries.stop - self.queries.start)])
+        wanted = np.cumsum((found[self.chunks.last] - found[self.chunks.first])[order])
+        fits = (asked * self.size <= MOST_SCORES) & (wanted <= targets)
+        return self.batch(order[: max(1, int(fits.sum()))])
 
     def batch(self, chosen: np.ndarray) -> Batch:
         """Build the tensors of the `chosen` chunks (B,)."""

@@ -17,14 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.batches import MOST_SCORES, Batch, Batches
+from models.batches import Batch, Batches
 from models.histories import Queries, check_items, recent, target_queries
 from models.losses import WHOLE_SOFTMAX_ITEMS, sampled_softmax_loss, softmax_loss
 from models.popularity import MONTH
 from models.recommender import Recommender
 from models.timelines import Timeline
 
-SETTLING_CANDIDATES = 4_096  # of a sampled softmax; drawn once, so more than a step's
+SETTLING_TARGETS = 8_192  # plenty for ten weights
+SETTLING_CANDIDATES = 1_024  # of a sampled softmax; drawn once, so more than a step's
 SETTLING_STEPS = 40
 SETTLING_RIDGE = 1e-4
 
@@ -39,7 +40,7 @@ class FitSettings:
     epochs: int = 2  # from a parent: more forgets faster than it learns
     first_rate: float = 3e-3  # AdamW step from nothing
     rate: float = 1e-3  # AdamW step from a parent
-    # The nine term weights are few, shared by all and far from their end: they take larger steps than the vectors.
+    # The ten term weights are shared by all users and items: every batch tells much about them.
     term_rate: float = 5.0  # times the rate
     warmup: float = 0.1  # share of the steps in which the rate rises; it then falls to zero
     weight_decay: float = 0.01  # on matrices only
@@ -196,8 +197,7 @@ def settle_terms(model: Recommender, batches: Batches, loss_of: Loss, generator:
     whole fit: they answer for each other, and the vectors would learn to make up for them meanwhile. From here on they
     are trained together with everything else.
     """
-    width = len(model) if loss_of.whole else SETTLING_CANDIDATES
-    batch = batches.sample(generator, MOST_SCORES, width).to(model.device)
+    batch = batches.sample(generator, SETTLING_TARGETS).to(model.device)
     drawn = loss_of.draw(SETTLING_CANDIDATES)
     users = torch.zeros(len(batch.place), model.architecture.dimensions, device=model.device)
     items = torch.zeros(len(model), model.architecture.dimensions, device=model.device)

@@ -80,8 +80,6 @@ def random_timelines(users: int, size: int, length: int, seed: int = 4) -> list[
     """Return users without any pattern, in baskets of one to four items."""
     random = np.random.default_rng(seed)
     return [
-        timeline(
-            random.integers(size, size=length), HOUR * np.sort(random.integers(length // 2, size=length)), f"u{n}"
-        )
+        timeline(random.integers(size, size=length), HOUR * np.sort(random.integers(length // 2, size=length)), f"u{n}")
         for n in range(users)
     ]
