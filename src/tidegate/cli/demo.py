@@ -24,7 +24,7 @@ try next
 def demo(
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="400 households instead of 2,469: within 90 seconds."),
+        typer.Option("--quick", help="300 households instead of 2,469: within 90 seconds."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last, and nothing else.")] = False,
     reset: Annotated[

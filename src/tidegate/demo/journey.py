@@ -17,7 +17,7 @@ from tidegate.errors import MissingPackage
 BASE_SHARE = 0.7  # of the time span
 # The usual protocol on this data: products with at least this many purchases in the base period.
 LEAST_PURCHASES = 50
-QUICK_HOUSEHOLDS = 400
+QUICK_HOUSEHOLDS = 300
 TEXT = ("product_type", "product_category", "department")
 
 
@@ -31,6 +31,7 @@ class Journey:
     values: np.ndarray  # (n,) float, what was paid
     times: np.ndarray  # (n,) datetime64[us], UTC
     base: int  # purchases before this index are the base period
+    quick: bool
 
     def __len__(self) -> int:
         return len(self.items)
@@ -68,6 +69,7 @@ def read_journey(quick: bool) -> Journey:
         values=bought["sales_value"].to_numpy(),
         times=times,
         base=int(np.searchsorted(times, until)),
+        quick=quick,
     )
 
 

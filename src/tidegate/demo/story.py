@@ -22,6 +22,7 @@ from tidegate.queries import queries
 STREAM = "default"
 # Short enough for an audience: a first version from the latest part of the base period, one pass an increment.
 SETTINGS = {"epochs": 1, "max_targets": 150_000}
+QUICK_SETTINGS = SETTINGS | {"first_steps": 60}
 # A step that takes longer than this has gone wrong: say so instead of waiting for ever.
 PATIENCE = 240.0
 
@@ -112,7 +113,7 @@ class Story:
         """Have the later weeks make so many windows, and keep the first version short."""
         self.connection.execute(
             queries["set_demo_stream"],
-            {"stream": STREAM, "threshold": self.threshold, "settings": json.dumps(SETTINGS)},
+            {"stream": STREAM, "threshold": self.threshold, "settings": json.dumps(QUICK_SETTINGS if self.journey.quick else SETTINGS)},
         )
 
     def copy(self, part: slice) -> None:
