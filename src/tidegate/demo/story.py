@@ -113,7 +113,11 @@ class Story:
         """Have the later weeks make so many windows, and keep the first version short."""
         self.connection.execute(
             queries["set_demo_stream"],
-            {"stream": STREAM, "threshold": self.threshold, "settings": json.dumps(QUICK_SETTINGS if self.journey.quick else SETTINGS)},
+            {
+                "stream": STREAM,
+                "threshold": self.threshold,
+                "settings": json.dumps(QUICK_SETTINGS if self.journey.quick else SETTINGS),
+            },
         )
 
     def copy(self, part: slice) -> None:
