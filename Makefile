@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 NEEDED_MB := 4096
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-quick test test-long lint types bench up clean
+.PHONY: help setup demo demo-quick test test-long lint types bench bench-ingest bench-windows up clean
 
 help:  ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Make the virtual environment with every dependency; quick when nothing changed
 	@echo "ready: try make demo"
@@ -39,6 +39,12 @@ types: $(STAMP)  ## Check types
 
 bench: $(STAMP)  ## Measure what the database, the queue and an increment cost
 	@$(BIN)/python -m benchmarks
+
+bench-ingest: $(STAMP)  ## Measure what writing costs, and whether a read sees the last commit
+	@$(BIN)/python -m benchmarks ingest freshness
+
+bench-windows: $(STAMP)  ## Measure cutting and reading windows, the way to a task, the memory of training
+	@$(BIN)/python -m benchmarks windows latency memory
 
 # The data goes only on a plain "yes": typed at the question, or given as `make clean DATA=yes`.
 clean:  ## Remove caches; ask before removing the data in .tidegate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import shutil
 import sys
 import tempfile
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
@@ -20,6 +22,15 @@ from tidegate.settings import read_settings
 
 queries = Queries(Path(__file__).parent / "sql")
 Seconds = dict[str, list[float]]
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
+
+
+class Verdict(TypedDict):
+    """What became of a bar."""
+
+    bar: str  # "<= 1.5"
+    value: float
+    met: bool
 
 
 @contextmanager
@@ -58,11 +69,26 @@ def milliseconds(seconds: list[float], quantile: float = 0.5) -> float:
     return round(float(np.quantile(seconds, quantile)) * 1000, 2)
 
 
-def report(benchmark: str, figures: Mapping[str, float], bars: Mapping[str, float] | None = None) -> None:
-    """Print the figures, one a line, and the JSON line last. Exit with 1 where a figure is above its bar."""
+def report(benchmark: str, figures: Mapping[str, float], bars: Mapping[str, str] | None = None) -> None:
+    """Print the figures, one a line, what became of their bars ("<= 1.5", ">= 0.8"), and the JSON line last.
+
+    A missed bar is printed as missed; it is a finding, not an error.
+    """
+    verdicts = {name: judge(figures[name], bar) for name, bar in (bars or {}).items()}
     for name, value in figures.items():
-        sys.stdout.write(f"{name:<40} {value}\n")
-    line = {"benchmark": benchmark, "figures": dict(figures), "bars": dict(bars or {})}
+        sys.stdout.write(f"{name:<40} {value:<12} {shown(verdicts.get(name))}".rstrip() + "\n")
+    line = {"benchmark": benchmark, "figures": dict(figures), "bars": verdicts}
     sys.stdout.write(json.dumps(line) + "\n")
-    if any(figures[name] > bar for name, bar in (bars or {}).items()):
-        sys.exit(1)
+
+
+def judge(value: float, bar: str) -> Verdict:
+    """Return a figure beside its bar."""
+    comparison, _, bound = bar.partition(" ")
+    return {"bar": bar, "value": value, "met": COMPARISONS[comparison](value, float(bound))}
+
+
+def shown(verdict: Verdict | None) -> str:
+    """Return a verdict as a person reads it."""
+    if verdict is None:
+        return ""
+    return f"{'met' if verdict['met'] else 'MISSED'}: {verdict['bar']}"
