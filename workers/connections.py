@@ -7,11 +7,19 @@ use, in the thread or process that uses them, and replaced when the server was r
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
 import psycopg
 
-from tidegate.postgres import Database, open_database
+from tidegate.postgres import Database, is_outage, open_database
+
+Answer = TypeVar("Answer")
+
+PATIENCE = 300.0  # seconds: a server that fails over or recovers is back by then
+PAUSE = 0.5  # seconds
 
 _local = threading.local()
 
@@ -32,3 +40,18 @@ def connection() -> psycopg.Connection:
         held = database().connect(autocommit=True)
         _local.connection = held
     return held
+
+
+def patiently(work: Callable[[psycopg.Connection], Answer], seconds: float = PATIENCE) -> Answer:
+    """Do something on this thread's connection, again and again while the database is away.
+
+    Only for what may be done twice: an answer can be lost on its way. Raises the outage after so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return work(connection())
+        except Exception as error:
+            if not is_outage(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE)

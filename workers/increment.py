@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -33,7 +33,7 @@ from tidegate.log import get_log
 from tidegate.postgres import Database
 from tidegate.settings import get_settings
 from tidegate.versions import Evaluation, Publication, Vectors, publish, read_weights
-from tidegate.windows import Run
+from tidegate.windows import Run, Step
 from workers import reading
 from workers.profiles import profiled, read_profiles
 from workers.reading import Row, Task, narrow
@@ -52,13 +52,15 @@ REPORTED = ("recall@1", "recall@10", "recall@20", "ndcg@10", "mrr@20", "events",
 
 @dataclass
 class Stopwatch:
-    """Seconds of each step of a run."""
+    """Seconds of each step of a run; `entered` hears of each step before it begins."""
 
+    entered: Callable[[Step], None]
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(self, name: Step) -> Iterator[None]:
         """Time a step."""
+        self.entered(name)
         started = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - started, 3)
@@ -88,24 +90,28 @@ class Learner:
         self.encoder: TextEncoder | None = None
         self.warm: tuple[int, Recommender] | None = None  # version, model
 
-    def train(self, run: Run) -> dict[str, Any]:
-        """Train a run and publish its version; return a report for the log."""
-        watch = Stopwatch()
-        with self.database.connect(autocommit=True) as connection:
+    def train(self, run: Run, entered: Callable[[Step], None] = lambda step: None) -> dict[str, Any]:
+        """Train a run and publish its version; return a report for the log.
+
+        `entered` hears of each step before it begins, and ends the run by an error where its lease has ended.
+        Each step that needs the database connects anew: a server that restarts during a fit costs nothing.
+        """
+        watch = Stopwatch(entered)
+        with watch.step("read"), self.database.connect(autocommit=True) as connection:
             task = reading.read_task(connection, run.window_id)
-            with watch.step("read"):
-                live = self.live_model(connection, task)
-                material = self.read(connection, task, live)
-            with watch.step("score"):
-                evaluations = score_window(material, live)
-            with watch.step("fit"):
-                candidate, report = fit_candidate(material, live)
-            with watch.step("judge"):
-                verdict, judged = judge_candidate(material, candidate, live)
-            with watch.step("export"):
-                publication = self.publication(connection, run, material, candidate, verdict, (*evaluations, *judged))
-            publication.manifest["fit"] = asdict(report)  # type: ignore[index]
-            publication.manifest["seconds"] = watch.total()  # type: ignore[index]
+            live = self.live_model(connection, task)
+            material = self.read(connection, task, live)
+        with watch.step("score"):
+            evaluations = score_window(material, live)
+        with watch.step("fit"):
+            candidate, report = fit_candidate(material, live)
+        with watch.step("judge"):
+            verdict, judged = judge_candidate(material, candidate, live)
+        with watch.step("export"), self.database.connect(autocommit=True) as connection:
+            publication = self.publication(connection, run, material, candidate, verdict, (*evaluations, *judged))
+        publication.manifest["fit"] = asdict(report)  # type: ignore[index]
+        publication.manifest["seconds"] = watch.total()  # type: ignore[index]
+        with watch.step("publish"), self.database.connect(autocommit=True) as connection:
             version = publish(connection, publication)
         if verdict.promoted:
             self.warm = (version, candidate)

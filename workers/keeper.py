@@ -59,7 +59,8 @@ def fold() -> None:
 
 def sweep() -> None:
     """Close the gaps that nudges leave."""
-    for what, subject in connection().execute(queries["sweep"]).fetchall():
+    patience = {"nudge_after": get_settings().nudge_seconds}
+    for what, subject in connection().execute(queries["sweep"], patience).fetchall():
         log.info("%s %s", what, subject)
 
 

@@ -9,19 +9,27 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+import psycopg
 
 from tidegate import log as logs
 from tidegate.errors import LeaseLost, TidegateError
 from tidegate.log import get_log
+from tidegate.postgres import Database, is_outage
 from tidegate.settings import get_settings
-from tidegate.windows import Run, renew
-from workers.connections import database
+from tidegate.windows import Run, Step, enter, renew
+from workers.connections import database, patiently
+
+if TYPE_CHECKING:
+    from workers.increment import Learner
 
 log = get_log("trainer")
 
@@ -29,21 +37,22 @@ log = get_log("trainer")
 class Heartbeat:
     """Renews a run's lease from a thread of its own for as long as the context is open."""
 
-    def __init__(self, run: Run, seconds: float) -> None:
+    def __init__(self, run: Run, lease: timedelta) -> None:
         self.run = run
-        self.seconds = seconds
+        self.lease = lease
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.beat, daemon=True)
 
     def beat(self) -> None:
-        """Renew three times a lease. A lost lease is left to the publishing transaction, which refuses it."""
-        while not self.stop.wait(self.seconds / 3):
+        """Renew three times a lease, through outages too. A lost lease stays lost, and the next step says so."""
+        while not self.stop.wait(self.lease.total_seconds() / 3):
             try:
                 with database().connect(autocommit=True) as connection:
-                    renew(connection, self.run, timedelta(seconds=self.seconds))
-            except LeaseLost:
+                    renew(connection, self.run, self.lease)
+            except LeaseLost as error:
+                log.warning("%s", error)
                 return
-            except TidegateError as error:
+            except (TidegateError, psycopg.Error) as error:
                 log.warning("heartbeat: %s", error)
 
     def __enter__(self) -> None:
@@ -51,6 +60,27 @@ class Heartbeat:
 
     def __exit__(self, *_: object) -> None:
         self.stop.set()
+
+
+def steps(run: Run) -> Callable[[Step], None]:
+    """Return what writes down each step of a run; it raises LeaseLost where the lease has ended."""
+
+    def entered(step: Step) -> None:
+        patiently(lambda connection: enter(connection, run, step))
+
+    return entered
+
+
+def guarded(given: Database, lease: timedelta) -> Database:
+    """Return the database with connections that cannot hold a row for ever.
+
+    A process that is frozen inside a transaction keeps its locks, and nobody could take its window: so the
+    server ends its session after one silent lease, and after five a statement that waits for its data.
+    """
+    milliseconds = int(lease.total_seconds() * 1000)
+    return given.configured(
+        idle_in_transaction_session_timeout=str(milliseconds), statement_timeout=str(5 * milliseconds)
+    )
 
 
 def end_with_parent(parent: int) -> None:
@@ -66,13 +96,16 @@ def memory_mb() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def answer(run: Run, learner: Any) -> dict[str, Any]:
-    """Train a run; return its report, or the traceback."""
+def answer(run: Run, learner: Learner, lease: timedelta) -> dict[str, Any]:
+    """Train a run; return its report, or how it ended and the traceback."""
     try:
-        with Heartbeat(run, get_settings().lease_seconds):
-            report: dict[str, Any] = learner.train(run)
-    except Exception:
-        return {"error": traceback.format_exc(), "memory_mb": memory_mb()}
+        with Heartbeat(run, lease):
+            report = learner.train(run, steps(run))
+    except LeaseLost as error:
+        log.warning("window %s: %s", run.window_id, error)
+        return {"ended": "lost", "error": str(error)}
+    except Exception as error:  # whatever it is, the parent writes it down
+        return {"ended": "outage" if is_outage(error) else "failed", "error": traceback.format_exc()}
     return report | {"memory_mb": memory_mb()}
 
 
@@ -81,9 +114,10 @@ def serve(runs: TextIO, answers: TextIO) -> None:
     # Imported here so that the heartbeat of nothing waits for torch.
     from workers.increment import Learner
 
-    learner = Learner(database())
+    lease = timedelta(seconds=get_settings().lease_seconds)
+    learner = Learner(guarded(database(), lease))
     for line in runs:
-        answers.write(json.dumps(answer(Run(**json.loads(line)), learner)) + "\n")
+        answers.write(json.dumps(answer(Run(**json.loads(line)), learner, lease)) + "\n")
         answers.flush()
 
 
@@ -91,6 +125,9 @@ def main() -> None:
     """Run until the parent closes the pipe."""
     settings = get_settings()
     logs.configure(settings.log_level, settings.log_format)
+    # Ctrl-C and service managers signal the whole group: the parent gives the run back and ends this process.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     # Libraries print; only answers may reach the parent.
     answers, sys.stdout = sys.stdout, sys.stderr

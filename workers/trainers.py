@@ -1,7 +1,8 @@
-"""The parent's side of the trainer process: start it, give it runs, replace it.
+"""The parent's side of the trainer process: start it, give it runs, watch it, replace it.
 
 The child keeps the live weights warm between windows. It is replaced after an error, after so many windows,
-or when it has grown too large, because that is the only thing that gives a GPU's memory back.
+or when it has grown too large, because that is the only thing that gives a GPU's memory back. It is killed when its
+run's lease has ended or its time is up: a process that hangs says nothing, so the parent asks the table.
 """
 
 from __future__ import annotations
@@ -9,14 +10,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import asdict
-from typing import Any
+from queue import Empty, SimpleQueue
+from typing import Any, TextIO
 
+from tidegate.errors import LeaseLost
 from tidegate.log import get_log
+from tidegate.postgres import is_outage
 from tidegate.settings import get_settings
-from tidegate.windows import Run
+from tidegate.windows import Run, seconds_left
+from workers.connections import connection
 
 log = get_log("gpu")
+
+STOP = object()  # what `interrupt` says in the place of an answer
 
 
 class TrainerFailed(Exception):
@@ -28,34 +37,77 @@ class TrainerFailed(Exception):
         return str(self).strip().rpartition("\n")[2]
 
 
+class RunInterrupted(Exception):
+    """A run ended for a reason outside of its window: an outage by its traceback, or None for a worker that stops."""
+
+    def __init__(self, outage: str | None) -> None:
+        self.outage = outage
+        super().__init__(outage or "the worker stops")
+
+
 class Trainer:
     """A trainer process that is there when it is needed."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
+        self.answers: SimpleQueue[Any] = SimpleQueue()  # a line; None at the end of the output; STOP
         self.windows = 0
+        self.stopping = False
 
     def train(self, run: Run) -> dict[str, Any]:
-        """Have the child train a run; return its report. Raises TrainerFailed."""
+        """Have the child train a run; return its report. Raises TrainerFailed, RunInterrupted, LeaseLost."""
         process = self.started()
         assert process.stdin is not None
-        assert process.stdout is not None
         try:
             process.stdin.write(json.dumps(asdict(run)) + "\n")
             process.stdin.flush()
-            line = process.stdout.readline()
         except BrokenPipeError:
-            line = ""
-        if not line:
-            self.close()
-            raise TrainerFailed(f"the trainer process ended with exit code {process.returncode}")
-        report: dict[str, Any] = json.loads(line)
+            pass  # its output ends as well, and says so
+        report = self.wait(run)
         self.windows += 1
-        if "error" in report:
+        if "ended" in report:
             self.close()
-            raise TrainerFailed(report["error"])
+            raise ending(report)
         self.replace_if_worn(report["memory_mb"])
         return report
+
+    def wait(self, run: Run) -> dict[str, Any]:
+        """Wait for the child's answer, and for nothing longer than its lease and its time."""
+        settings = get_settings()
+        deadline = time.monotonic() + settings.run_limit_seconds
+        while True:
+            pause = min(settings.lease_seconds / 3, max(0.0, deadline - time.monotonic()))
+            try:
+                line = self.answers.get(timeout=pause)
+            except Empty:
+                self.check(run, late=time.monotonic() >= deadline)
+                continue
+            if line is STOP:
+                self.kill()
+                raise RunInterrupted(None)
+            if line is None:
+                raise TrainerFailed(f"the trainer process ended with exit code {self.kill()}")
+            report: dict[str, Any] = json.loads(line)
+            return report
+
+    def check(self, run: Run, late: bool) -> None:
+        """Kill a child that takes too long, or whose lease has ended: frozen, or overtaken by another worker."""
+        settings = get_settings()
+        if late:
+            self.kill()
+            raise TrainerFailed(f"not done after TIDEGATE_RUN_LIMIT_SECONDS, {settings.run_limit_seconds} s")
+        try:
+            left = seconds_left(connection(), run)
+        except LeaseLost:
+            self.kill()
+            raise
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            return  # nobody's lease ends while the database is away
+        if left <= 0:
+            self.kill()
+            raise TrainerFailed(f"the trainer process was silent for {settings.lease_seconds} s: frozen, or starved")
 
     def started(self) -> subprocess.Popen[str]:
         """Return the running child, starting one if there is none."""
@@ -68,6 +120,10 @@ class Trainer:
                 bufsize=1,
             )
             self.windows = 0
+            self.answers = SimpleQueue()
+            threading.Thread(target=hand_on, args=(self.process.stdout, self.answers), daemon=True).start()
+            if self.stopping:
+                self.answers.put(STOP)
         return self.process
 
     def replace_if_worn(self, memory_mb: float) -> None:
@@ -77,15 +133,43 @@ class Trainer:
             log.info("trainer process replaced after %s windows, %.0f MB", self.windows, memory_mb)
             self.close()
 
+    def interrupt(self) -> None:
+        """Have the run that is being trained end at once, and take no other. Safe in a signal handler."""
+        self.stopping = True
+        self.answers.put(STOP)
+
     def close(self) -> None:
         """End the child, if there is one: its input ends, and it has ten seconds."""
         if self.process is None:
             return
-        process, self.process = self.process, None
-        if process.stdin is not None:
-            process.stdin.close()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
         try:
-            process.wait(10)
+            self.process.wait(10)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self.kill()
+        self.process = None
+
+    def kill(self) -> int | None:
+        """End the child as it is; return its exit code. What it had not published is gone with it."""
+        if self.process is None:
+            return None
+        process, self.process = self.process, None
+        process.kill()
+        return process.wait()
+
+
+def hand_on(output: TextIO, answers: SimpleQueue[Any]) -> None:
+    """Put each line of a child's output into the queue, and None at its end."""
+    for line in output:
+        answers.put(line)
+    answers.put(None)
+
+
+def ending(report: dict[str, Any]) -> Exception:
+    """Return the error that says how a run ended."""
+    if report["ended"] == "lost":
+        return LeaseLost(report["error"])
+    if report["ended"] == "outage":
+        return RunInterrupted(report["error"])
+    return TrainerFailed(report["error"])

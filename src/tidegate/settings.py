@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     trainer_max_windows: int = Field(50, ge=1, description="Windows after which a trainer process is replaced.")
     trainer_memory_limit_mb: int = Field(4096, ge=256, description="Memory in MB above which a trainer is replaced.")
     lease_seconds: int = Field(60, ge=5, description="Silence after which a window is given to another attempt.")
+    run_limit_seconds: int = Field(
+        14_400, ge=1, description="Seconds after which a run is ended as hung: far above any honest increment."
+    )
+    nudge_seconds: int = Field(60, ge=1, description="Quiet after which a window's lost task is sent again.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
     log_format: Literal["text", "json"] = Field("text", description="One readable line per event, or one JSON object.")
 

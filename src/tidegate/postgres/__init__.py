@@ -2,5 +2,6 @@
 
 from tidegate.postgres.database import Database, open_database
 from tidegate.postgres.embedded import EmbeddedServer
+from tidegate.postgres.outage import is_outage
 
-__all__ = ["Database", "EmbeddedServer", "open_database"]
+__all__ = ["Database", "EmbeddedServer", "is_outage", "open_database"]

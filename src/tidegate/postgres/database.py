@@ -60,6 +60,12 @@ class Database:
         """Return another database of the same server; closing it gives no lease back."""
         return Database(make_conninfo(self.conninfo, dbname=name))
 
+    def configured(self, **settings: str) -> Database:
+        """Return the same database, whose every connection starts with these settings of the server."""
+        given = self.parameters.get("options", "")
+        options = " ".join([given, *(f"-c {name}={value}" for name, value in settings.items())])
+        return Database(make_conninfo(self.conninfo, options=options.strip()))
+
     def close(self) -> None:
         """Give the lease on the embedded server back. Connections are their owners' to close."""
         if self._server is not None:

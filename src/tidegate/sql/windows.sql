@@ -10,9 +10,9 @@ select w.window_id, w.n, extract(epoch from w.cut_at - w.crossed_at)::float8
 -- Materialise the oldest cut window of the stream up to this one.
 select features.materialise_window(%(window)s)
 
--- window_position --
--- The position of a window, null before it was materialised.
-select position from learning.windows where window_id = %(window)s
+-- window_to_go_online --
+-- The position of a materialised window whose values have not reached the online store.
+select position from learning.windows where window_id = %(window)s and position is not null and online_at is null
 
 -- window_stream --
 -- The stream of a window.
@@ -23,26 +23,51 @@ select stream from learning.windows where window_id = %(window)s
 select run_id, token, window_id, attempt from learning.claim_window(%(stream)s, %(worker)s, %(lease)s)
 
 -- renew_lease --
--- Prolong a lease that is still held.
+-- Prolong a lease that is still held; one that has ended is over, whether or not anybody has taken the window since.
 update learning.runs
    set heartbeat_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s
  where token = %(token)s and state = 'running'
+   and learning.lease_ends(lease_until, heartbeat_at) > clock_timestamp()
+
+-- enter_step --
+-- Say where a run is, if it still holds its lease.
+update learning.runs set step = %(step)s
+ where token = %(token)s and state = 'running'
+   and learning.lease_ends(lease_until, heartbeat_at) > clock_timestamp()
+
+-- lease_seconds_left --
+-- How long a run may still be silent; no row where it has ended.
+select extract(epoch from learning.lease_ends(lease_until, heartbeat_at) - clock_timestamp())::float8
+  from learning.runs where token = %(token)s and state = 'running'
 
 -- fail_run --
--- End a run with its error.
-update learning.runs
-   set state = 'failed', error = %(error)s, finished_at = clock_timestamp()
- where token = %(token)s and state = 'running'
+-- End a run with its error; parked, failed, or null where it is not its holder's any more.
+select learning.fail_run(%(token)s, %(error)s)
 
--- park_window --
--- Take a window that keeps failing out of the way of its stream.
-update learning.windows w
-   set state = 'parked', finished_at = clock_timestamp(),
-       reason = %(attempts)s || ' runs did not finish; the last error: ' || %(error)s::text
- where w.window_id = %(window)s and w.state = 'ready'
-   and %(attempts)s <= (select count(*) from learning.runs r
-                         where r.window_id = w.window_id and r.claimed_at > coalesce(w.retried_at, '-infinity'))
+-- release_run --
+-- Give a run back for a reason outside of its window.
+select learning.release_run(%(token)s, %(reason)s)
+
+-- begin_materialisation --
+-- Count an attempt at the oldest cut window of the stream up to this one.
+select window_id, attempt from learning.begin_materialisation(%(window)s)
+
+-- fail_materialisation --
+-- Keep what went wrong; parked, failed, or null where the window is materialised.
+select learning.fail_materialisation(%(window)s, %(error)s)
+
+-- take_turn --
+-- Materialise alone: an attempt that waits for another must not be counted.
+select pg_advisory_lock(hashtext('tidegate.materialise'))
+
+-- end_turn --
+-- Let the next one materialise.
+select pg_advisory_unlock(hashtext('tidegate.materialise'))
+
+-- note_online --
+-- Remember that a window's values have reached the online store.
+update learning.windows set online_at = clock_timestamp() where window_id = %(window)s
 
 -- sweep --
 -- Close the gaps that nudges leave; says what it did.
-select what, subject from learning.sweep()
+select what, subject from learning.sweep(nudge_after => make_interval(secs => %(nudge_after)s))
