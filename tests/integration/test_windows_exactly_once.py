@@ -1,240 +1,90 @@
 """No committed event is ever in no window or in two.
 
-A few seconds of chaos: writers of every kind on three streams, with cutters and sweeps beside them, and
-then a count. Each event carries a key of its own, so that the answer is a comparison of two lists.
+Writers of every kind on three streams, with cutters, sweeps and folders beside them, on a server that is
+killed in the middle; and then a count. Each event carries a key of its own, so that the answer is a
+comparison of two lists. The long form is ten such runs of 80 thousand events: `make test-long`.
 """
 
 from __future__ import annotations
 
 import random
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+import shutil
+from collections import Counter
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from tidegate.postgres import Database
+from tests.conftest import open_folder
+from tests.support.chaos import Aftermath, Chaos, one
+from tests.support.databases import clone, drop
+from tidegate import migrate
+from tidegate.postgres import Database, EmbeddedServer
+from tidegate.postgres.profiles import TEST
 
-SECONDS = 5.0
-STREAMS = ("default", "shop", "news")
-THRESHOLD = 700  # larger than most statements and small enough for a hundred windows
-TABLE = "ingest.behaviour_events (stream, user_id, item_id, event_type, client_key)"
-INSERT = f"insert into {TABLE} values (%s, %s, %s, %s, %s)".encode()
-COPY = f"copy {TABLE} from stdin".encode()
-READ = "select event_id, client_key from learning.read_window(%s) order by event_id"
-
-Row = tuple[str, str, str, str, str]
-
-
-@dataclass
-class Writer:
-    """A client that knows which of its events it has committed."""
-
-    name: int
-    connection: psycopg.Connection[Any]
-    random: random.Random
-    valid: list[str] = field(default_factory=list)
-    flawed: list[str] = field(default_factory=list)
-    written: int = 0
-
-    def rows(self, most: int) -> list[Row]:
-        """Return 1 to `most` new rows, about one in twenty with a flaw."""
-        return [self.row() for _ in range(self.random.randint(1, most))]
-
-    def row(self) -> Row:
-        """Return a new row; a flawed one says so in its key."""
-        self.written += 1
-        flaw = self.random.random()
-        kind = "stare" if flaw < 0.03 else self.random.choice(("view", "click", "purchase"))
-        stream = "nobody's" if 0.03 <= flaw < 0.05 else self.random.choice(STREAMS)
-        key = f"{'flawed' if flaw < 0.05 else 'valid'}-{self.name}-{self.written}"
-        return (stream, f"user-{self.random.randint(1, 50)}", f"item-{self.random.randint(1, 50)}", kind, key)
-
-    def insert(self, most: int = 3) -> list[Row]:
-        """Insert rows, a statement each."""
-        rows = self.rows(most)
-        for row in rows:
-            self.connection.execute(INSERT, row)
-        return rows
-
-    def committed(self, rows: list[Row]) -> None:
-        """Remember rows after their commit."""
-        for row in rows:
-            (self.valid if row[-1].startswith("valid") else self.flawed).append(row[-1])
-
-    def pause(self) -> None:
-        """Keep a transaction open for a moment, so that others overtake it."""
-        time.sleep(self.random.random() * 0.02)
+# A killed process loses what it had not written, and the machine itself stays up: the log need not reach the disk,
+# but a commit must wait until it is written. The log writer is slow, so that a commit that does not wait is lost.
+DURABLE = {**TEST, "synchronous_commit": "on", "wal_writer_delay": "10s", "autovacuum_naptime": "1s"}
+SEEDS = range(1, 11)
+EVENT = "insert into ingest.behaviour_events (user_id, item_id, event_type) values ('a', 'b', 'view')"
 
 
-def single(writer: Writer) -> None:
-    """Commit one row."""
-    writer.committed(writer.insert(most=1))
+@pytest.fixture(scope="module")
+def mortal() -> Iterator[EmbeddedServer]:
+    """A server that may be killed, with a template database."""
+    home = open_folder()
+    server = EmbeddedServer(home, DURABLE)
+    database = Database(server.join(), server)
+    migrate.upgrade(clone(database, "template_mortal", "template0"))
+    yield server
+    database.close()
+    EmbeddedServer(home).stop(force=True)
+    shutil.rmtree((home / "postgres").resolve(), ignore_errors=True)
+    shutil.rmtree(home, ignore_errors=True)
 
 
-def several_statements(writer: Writer) -> None:
-    """Commit several statements at once, with a wait between them."""
-    with writer.connection.transaction():
-        rows = writer.insert()
-        writer.pause()
-        rows += writer.insert()
-    writer.committed(rows)
+def wreak(server: EmbeddedServer, seed: int, events: int) -> Aftermath:
+    """Run one chaos in a database of its own."""
+    main = Database(server.join(), server)
+    database = clone(main, f"chaos_{seed}", "template_mortal")
+    aftermath = Chaos(database, seed, events, server).run()
+    drop(main, database)
+    print(aftermath)  # noqa: T201  # what the long runs show with `pytest -s`
+    return aftermath
 
 
-def savepoint(writer: Writer) -> None:
-    """Undo the middle of a transaction."""
-    with writer.connection.transaction():
-        rows = writer.insert()
-        with writer.connection.transaction():
-            undo(writer.insert())
-        rows += writer.insert()
-    writer.committed(rows)
+def check(aftermath: Aftermath) -> None:
+    """Assert all that exactly once means."""
+    about = str(aftermath)
+    # Everything that was committed is in one window or in quarantine, once; nothing that was aborted is anywhere.
+    assert aftermath.halved == [], about
+    assert Counter(aftermath.stored) == aftermath.expected("valid"), about
+    assert Counter(aftermath.windowed) == aftermath.expected("valid"), about
+    assert Counter(aftermath.quarantined) == aftermath.expected("flawed"), about
+    assert (aftermath.claimed, aftermath.left) == (len(aftermath.stored), 0), about
+    # A window that was handed out is there for ever, and reads the same each time.
+    assert aftermath.seen.handed_out <= set(aftermath.last_readings), about
+    assert aftermath.seen.changed == [], about
+    assert {w: aftermath.last_readings[w] for w in aftermath.seen.readings} == aftermath.seen.readings, about
+    # Live features count each event once.
+    for counted, folded in (aftermath.users, aftermath.items):
+        assert sorted(folded) == sorted(counted), about
+    # It happened at all.
+    assert (aftermath.seen.crashes, bool(aftermath.quarantined)) == (3, True), about
+    assert len(aftermath.last_readings) > 5, about
+    assert aftermath.seen.repeated, about
 
 
-def undo(_: list[Row]) -> None:
-    """Roll the innermost transaction block back; its rows are never to be seen."""
-    raise psycopg.Rollback()
+@pytest.mark.timeout(120)
+def test_every_committed_event_is_in_exactly_one_window(mortal: EmbeddedServer) -> None:
+    check(wreak(mortal, random.SystemRandom().randrange(1000, 10**6), events=12_000))
 
 
-def abort(writer: Writer) -> None:
-    """Undo everything."""
-    with writer.connection.transaction():
-        rows = writer.insert()
-        writer.pause()
-        undo(rows)
-
-
-def copy(writer: Writer) -> None:
-    """Commit a COPY that mixes streams and flaws, in runs and gaps of ids."""
-    rows = writer.rows(most=900)
-    with writer.connection.cursor() as cursor, cursor.copy(COPY) as stream:
-        for row in rows:
-            stream.write_row(row)
-    writer.committed(rows)
-
-
-def repeatable_read(writer: Writer) -> None:
-    """Commit from a snapshot that is older than other writers' commits and cuts."""
-    with writer.connection.transaction():
-        writer.connection.execute("set transaction isolation level repeatable read")
-        rows = writer.insert()
-        writer.pause()
-        rows += writer.insert()
-    writer.committed(rows)
-
-
-WAYS: tuple[Callable[[Writer], None], ...] = (
-    single,
-    several_statements,
-    savepoint,
-    abort,
-    copy,
-    repeatable_read,
-)
-
-
-def write(writer: Writer, until: float) -> Writer:
-    """Write in random ways until the time is over."""
-    while time.monotonic() < until:
-        writer.random.choice(WAYS)(writer)
-    writer.connection.close()
-    return writer
-
-
-def cut(connection: psycopg.Connection[Any], chance: random.Random, stop: threading.Event) -> dict[int, list[Any]]:
-    """Cut and sweep until told to stop; return each window of this cutter as it read it at once."""
-    first_reading = {}
-    while not stop.wait(0.005):
-        if chance.random() < 0.1:
-            connection.execute("select learning.sweep()")
-            continue
-        force = chance.random() < 0.05
-        window = one(connection, "select learning.cut_window(%s, null, %s)", (chance.choice(STREAMS), force))
-        if window is not None:
-            first_reading[window] = connection.execute(READ, (window,)).fetchall()
-    connection.close()
-    return first_reading
-
-
-def one(connection: psycopg.Connection[Any], query: str, parameters: tuple[Any, ...] = ()) -> Any:
-    """Return the first column of the first row."""
-    row = connection.execute(query.encode(), parameters).fetchone()
-    return None if row is None else row[0]
-
-
-@dataclass
-class Aftermath:
-    """What the writers know, and what the database says when all is quiet."""
-
-    seed: int  # of the writers' choices; the interleaving is the machine's own
-    writers: list[Writer]
-    first_reading: dict[int, list[Any]]
-    last_reading: dict[int, list[Any]]
-    quarantined: list[str]
-    left_in_ledger: int
-
-    @property
-    def windowed(self) -> list[str]:
-        """Return the keys in all windows, repetitions included."""
-        return sorted(key for events in self.last_reading.values() for _, key in events)
-
-
-def wreak(database: Database, seed: int) -> tuple[list[Writer], dict[int, list[Any]]]:
-    """Let six writers and three cutters loose; return what each of them knows."""
-    stop = threading.Event()
-    until = time.monotonic() + SECONDS
-    writers = [Writer(n, database.connect(autocommit=True), random.Random(seed + n)) for n in range(6)]
-    with ThreadPoolExecutor(9) as pool:
-        cutting = [
-            pool.submit(cut, database.connect(autocommit=True), random.Random(seed - n - 1), stop) for n in range(3)
-        ]
-        writing = [pool.submit(write, writer, until) for writer in writers]
-        try:
-            done = [job.result() for job in writing]
-        finally:
-            stop.set()
-        return done, {window: events for job in cutting for window, events in job.result().items()}
-
-
-@pytest.fixture
-def aftermath(database: Database) -> Iterator[Aftermath]:
-    """Return the state after the chaos and one last cut of each stream."""
-    seed = random.SystemRandom().randrange(10**6)
-    with database.connect(autocommit=True) as connection:
-        connection.execute("insert into learning.streams (stream) values ('shop'), ('news')")
-        connection.execute("update learning.streams set threshold = %s", (THRESHOLD,))
-        writers, first_reading = wreak(database, seed)
-        for stream in STREAMS:
-            connection.execute("select learning.cut_window(%s, null, true)", (stream,))
-        windows = connection.execute("select window_id from learning.windows").fetchall()
-        quarantined = connection.execute("select event ->> 'client_key' from ingest.quarantined_events").fetchall()
-        yield Aftermath(
-            seed,
-            writers,
-            first_reading,
-            {window: connection.execute(READ, (window,)).fetchall() for (window,) in windows},
-            sorted(key for (key,) in quarantined),
-            one(connection, "select count(*) from ingest.batches"),
-        )
-
-
-@pytest.mark.timeout(60)
-def test_every_committed_valid_event_is_in_exactly_one_window(aftermath: Aftermath) -> None:
-    valid = sorted(key for writer in aftermath.writers for key in writer.valid)
-    assert aftermath.windowed == valid, f"seed {aftermath.seed}"
-    assert len(aftermath.windowed) > 1000
-    assert len(aftermath.last_reading) > 10
-    assert aftermath.left_in_ledger == 0
-    # No aborted event is among them, and a flawed one is in quarantine instead.
-    assert aftermath.quarantined == sorted(key for writer in aftermath.writers for key in writer.flawed)
-    assert aftermath.quarantined
-    # A window is a fixed set: read at once and read in the end, it is the same.
-    assert aftermath.first_reading
-    assert {window: aftermath.last_reading[window] for window in aftermath.first_reading} == aftermath.first_reading
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_one_of_80_thousand_events_is_in_exactly_one_window(mortal: EmbeddedServer, seed: int) -> None:
+    check(wreak(mortal, seed, events=80_000))
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
@@ -252,3 +102,19 @@ def test_writers_that_cross_the_threshold_do_not_wait_for_each_other(database: D
         quick.commit()
         slow.commit()
         assert one(slow, "select count(*) from pgmq.q_features") == 2
+
+
+def test_a_window_that_was_cut_survives_a_crash_of_writers_that_did_not_wait(mortal: EmbeddedServer) -> None:
+    main = Database(mortal.join(), mortal)
+    database = clone(main, "lazy", "template_mortal")
+    chaos = Chaos(database, seed=1, events=0, server=mortal)
+    with chaos.connect() as connection:
+        connection.execute("set synchronous_commit = off")
+        connection.execute(EVENT)
+        window = one(connection, "select learning.cut_window('default', null, true)")
+        chaos.kill_server()
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("select 1")
+    with chaos.connect() as connection:
+        assert one(connection, "select count(*) from learning.read_window(%s)", (window,)) == 1
+    drop(main, database)
