@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Float,
     Identity,
     Integer,
+    Interval,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -80,6 +82,65 @@ behaviour_events = Table(
     comment="Append only. The one table that an application writes; a statement trigger cleans, counts and nudges.",
 )
 
+kept_events = Table(
+    "kept_events",
+    metadata,
+    Column("event_id", BigInteger, primary_key=True, autoincrement=False, comment="Name of the event."),
+    Column("stream", Text, comment="Stream that learned from it."),
+    Column("user_id", Text, comment="Who."),
+    Column("item_id", Text, comment="What."),
+    Column("event_type", Text, comment="view, click, cart, purchase or rating."),
+    Column("value", Float(53), comment="Amount of a purchase, stars of a rating."),
+    Column("occurred_at", Time, comment="When it happened."),
+    Column("ingested_at", Time, nullable=False, comment="When it was written."),
+    Column("context", JSONB, comment="What the application added."),
+    Column("client_key", Text, comment="The application's own key of the event."),
+    schema="ingest",
+    comment="Events past retention of streams that keep theirs: the columns of behaviour_events, in their order.",
+)
+
+lifetime = Table(
+    "lifetime",
+    metadata,
+    Column(
+        "one_row",
+        Boolean,
+        primary_key=True,
+        server_default=text("true"),
+        comment="True: there is one lifetime for all events.",
+    ),
+    Column(
+        "keep_events",
+        Interval,
+        comment="Days older than this are dropped whole; null: never. Live features and timelines outlive them.",
+    ),
+    Column(
+        "keep_quarantine",
+        Interval,
+        server_default=text("interval '90 days'"),
+        comment="Long enough for an operator to find, explain and redrive what was refused; null: for ever.",
+    ),
+    Column(
+        "keep_impressions",
+        Interval,
+        comment="The lineage of every answer, and the base of live click rates; null: for ever.",
+    ),
+    Column(
+        "seal_after",
+        Interval,
+        nullable=False,
+        server_default=text("interval '1 hour'"),
+        comment="A day is indexed so long after its end: transactions that began in it have ended.",
+    ),
+    CheckConstraint("one_row", name="lifetime_is_one_row"),
+    CheckConstraint("keep_events >= interval '1 day'", name="events_are_kept_for_a_day"),
+    CheckConstraint("keep_quarantine > interval '0'", name="keep_quarantine_positive"),
+    CheckConstraint("keep_impressions > interval '0'", name="keep_impressions_positive"),
+    CheckConstraint("seal_after >= interval '0'", name="seal_after_not_negative"),
+    schema="ingest",
+    comment="How long events, quarantine and impressions are kept. The keeper obeys it once an hour.",
+)
+
 quarantined_events = Table(
     "quarantined_events",
     metadata,
@@ -147,6 +208,7 @@ def ledger(name: str, schema: str, comment: str) -> Table:
         postgresql_with={
             "autovacuum_vacuum_scale_factor": "0",
             "autovacuum_vacuum_threshold": "20000",
+            "autovacuum_vacuum_cost_delay": "0",
         },
     )
 

@@ -96,6 +96,13 @@ streams = Table(
     ),
     document("settings", "Overrides of the fit settings for this stream's increments."),
     moment("created_at", "When the stream was made.", now=True),
+    Column(
+        "keep_events",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Whether its windows' events outlive retention, so that a replay can read them.",
+    ),
     CheckConstraint("threshold > 0", name="threshold_positive"),
     CheckConstraint("max_age > interval '0'", name="max_age_positive"),
     CheckConstraint("new_item_share > 0 and new_item_share <= 1", name="new_item_share_is_a_share"),
@@ -209,8 +216,10 @@ windows = Table(
         postgresql_where=text("state in ('cut', 'ready')"),
     ),
     Index("windows_parked_idx", "stream", "window_id", postgresql_where=text("state = 'parked'")),
+    Index("windows_ids_idx", "ids", postgresql_using="gist"),
     schema="learning",
     comment="A fixed set of events of one stream. No committed event is in none or in two.",
+    postgresql_with={"fillfactor": "90", "autovacuum_vacuum_scale_factor": "0.05"},
 )
 
 fencing_tokens = Sequence("fencing_tokens", schema="learning", metadata=metadata)
@@ -283,6 +292,7 @@ runs = Table(
     ),
     schema="learning",
     comment="An attempt to train on a window: a lease with a heartbeat and a fencing token.",
+    postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.05"},
 )
 
 weights = Table(
