@@ -1,8 +1,10 @@
 """The keeper: one small process that keeps everything moving, and that nothing waits for.
 
 It folds new batches into the live features, cuts what nudges missed, expires leases, repeats lost tasks,
-makes tomorrow's partitions, and hands tasks on where the broker is not PostgreSQL. Each of these is one
-idempotent SQL call: two keepers do no harm, and without one reads stay right and only get slower.
+and hands tasks on where the broker is not PostgreSQL. Beside that, once an hour and in a thread of its own
+because it may take minutes, it makes partitions, seals days that are over, lets go of what is past its
+retention and has task results forgotten. Each of these is idempotent: two keepers do no harm, and without
+one reads stay right and only get slower.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Callable
 
 import psycopg
 
+from tidegate import lifetime
 from tidegate import log as logs
 from tidegate.errors import TidegateError
 from tidegate.log import get_log
@@ -25,24 +28,32 @@ log = get_log("keeper")
 
 FOLD_EVERY = 0.2  # seconds: the age of live features that are read without merging
 SWEEP_EVERY = 1.0  # seconds: what a lost nudge costs
-PARTITIONS_EVERY = 3600.0  # seconds
+HOUSEKEEPING_EVERY = 3600.0  # seconds
 DAYS_AHEAD = 7
 RETRY_AFTER = 1.0  # seconds, while the database is away
 
 
 class Chore:
-    """Something to do every so many seconds."""
+    """Something to do every so many seconds; one that fails is tried again and holds no other up."""
 
     def __init__(self, every: float, work: Callable[[], None]) -> None:
         self.every = every
         self.work = work
         self.due = 0.0
 
-    def run_if_due(self, now: float) -> None:
+    def run_if_due(self) -> None:
         """Do it when its time has come."""
-        if now >= self.due:
+        if time.monotonic() < self.due:
+            return
+        wait = self.every
+        try:
             self.work()
-            self.due = time.monotonic() + self.every
+        except psycopg.errors.SerializationFailure:  # somebody else folded: at once again
+            wait = 0.0
+        except (psycopg.Error, TidegateError) as error:
+            wait = max(RETRY_AFTER, self.every / 60)
+            log.warning("%s; trying again", str(error).strip().partition("\n")[0])
+        self.due = time.monotonic() + wait
 
 
 def fold() -> None:
@@ -71,29 +82,49 @@ def make_partitions() -> None:
         log.info("made %s partitions", row[0])
 
 
-def chores() -> list[Chore]:
-    """Return what this keeper does."""
-    every = [Chore(FOLD_EVERY, fold), Chore(SWEEP_EVERY, sweep), Chore(PARTITIONS_EVERY, make_partitions)]
+def let_go() -> None:
+    """Drop and delete what is past its retention."""
+    report = lifetime.apply(connection())
+    for partition in report.dropped:
+        log.info("dropped %s: past its retention", partition)
+    for partition, why in report.kept.items():
+        log.warning("%s is past its retention and stays: %s", partition, why)
+    for name, n in report.trimmed.items():
+        if n:
+            log.info("deleted %s rows past their retention: %s", f"{n:,}", name.replace("_", " "))
+
+
+def seal() -> None:
+    """Index the days that are over."""
+    for partition in lifetime.seal(connection()):
+        log.info("sealed %s", partition)
+
+
+def forget_results() -> None:
+    """Have a worker delete expired task results."""
+    connection().execute(queries["forget_results"])
+
+
+def rounds() -> list[list[Chore]]:
+    """Return what this keeper does: a list for each thread, so that nothing slow holds the folding up."""
+    every = [
+        [Chore(FOLD_EVERY, fold), Chore(SWEEP_EVERY, sweep)],
+        # In this order: what is past its retention need not be sealed.
+        [Chore(HOUSEKEEPING_EVERY, work) for work in (make_partitions, let_go, seal, forget_results)],
+    ]
     if get_settings().broker_url:
         from workers.relay import RELAY_EVERY, relay
 
-        every.append(Chore(RELAY_EVERY, relay))
+        every.append([Chore(RELAY_EVERY, relay)])
     return every
 
 
-def keep(stop: threading.Event) -> None:
-    """Do the chores until `stop` is set; a database that is away is waited for."""
-    work = chores()
+def keep(stop: threading.Event, chores: list[Chore]) -> None:
+    """Do chores until `stop` is set; a database or a broker that is away is waited for."""
     while not stop.is_set():
-        try:
-            for chore in work:
-                chore.run_if_due(time.monotonic())
-        except (psycopg.OperationalError, psycopg.InterfaceError, TidegateError) as error:
-            log.warning("%s; trying again", str(error).strip().partition("\n")[0])
-            stop.wait(RETRY_AFTER)
-        except psycopg.errors.SerializationFailure:
-            continue
-        stop.wait(max(0.0, min(chore.due for chore in work) - time.monotonic()))
+        for chore in chores:
+            chore.run_if_due()
+        stop.wait(max(0.0, min(chore.due for chore in chores) - time.monotonic()))
 
 
 def main() -> None:
@@ -104,7 +135,11 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     log.info("keeping: folds every %.0f ms, sweeps every %.0f s", FOLD_EVERY * 1000, SWEEP_EVERY)
-    keep(stop)
+    first, *others = rounds()
+    for chores in others:
+        # Daemons: a day that is being indexed is not worth waiting for, the next keeper begins it again.
+        threading.Thread(target=keep, args=(stop, chores), daemon=True).start()
+    keep(stop, first)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ import base64
 import json
 from typing import Any
 
+from kombu.exceptions import OperationalError
+
+from tidegate.errors import BrokerUnavailable
 from workers.app import QUEUES, app
 from workers.connections import connection
 
@@ -28,8 +31,16 @@ def relay() -> None:
             "select msg_id, message from pgmq.read(%s, %s, %s)", (queue, HIDDEN, BATCH)
         ).fetchall():
             name, kwargs = decode(message)
-            app.send_task(name, kwargs=kwargs, queue=queue, task_id=message["headers"]["id"])
+            send(queue, message["headers"]["id"], name, kwargs)
             held.execute("select pgmq.delete(%s, %s::bigint)", (queue, number))
+
+
+def send(queue: str, task: str, name: str, kwargs: dict[str, Any]) -> None:
+    """Send a task under its own id. Raises BrokerUnavailable; the message then waits in PostgreSQL."""
+    try:
+        app.send_task(name, kwargs=kwargs, queue=queue, task_id=task)
+    except OperationalError as error:
+        raise BrokerUnavailable(f"The broker takes no tasks: {error}.") from error
 
 
 def decode(message: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -47,6 +47,7 @@ COMMANDS: dict[str, Entry] = {
     "versions": Entry("versions:app", "List versions, look at one, or make one live."),
     "windows": Entry("windows:app", "List windows, cut one, or retry a parked one."),
     "quarantine": Entry("quarantine:app", "Look at events that broke a rule."),
+    "retention": Entry("retention:app", "Show what is past its retention, change that, or let it go."),
     "serve": Entry("serve:serve", "Serve events, recommendations and figures over HTTP."),
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 _PIPE_WIDTH = 160
+_UNIT_BYTES = 1024
 _UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"))
 
 
@@ -58,6 +59,16 @@ def cell(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
     return escape(str(value))
+
+
+def size(n_bytes: int) -> str:
+    """Return a size by its largest unit: '1.2 GB'."""
+    amount = float(n_bytes)
+    for unit in ("B", "kB", "MB"):
+        if amount < _UNIT_BYTES:
+            return f"{amount:.0f} {unit}"
+        amount /= _UNIT_BYTES
+    return f"{amount:.1f} GB"
 
 
 def ago(moment: datetime | None) -> str:
