@@ -7,7 +7,7 @@ from alembic import op
 from migrations import sql_objects
 
 revision = "0060"
-down_revision = "0035"
+down_revision = "0040"
 
 
 def upgrade() -> None:
