@@ -51,6 +51,7 @@ def publish_version(connection: psycopg.Connection[Any], n_users: int, n_items: 
             weights=b"no weights: vectors only",
             scoring=SCORING,
             manifest={},
+            text_hashes=b"",
             verdict=Verdict("promote", "a benchmark's version"),
             evaluations=(),
             items=random_vectors("item", n_items, seed=1),

@@ -72,37 +72,41 @@ class Recommender(nn.Module):
         return self.start.device
 
     def grow(self, catalogue: Catalogue) -> None:
-        """Append the catalogue's new items.
+        """Append what a whole catalogue has beyond the model's items.
 
-        Indices, vectors and counts of old items do not change. New items are added to the end, with the vector that
-        their text gives them and a residual of zero. Raises CatalogueShrank when the old items are not its beginning.
+        Raises CatalogueShrank when the old items are not its beginning.
         """
         old = len(self)
         if catalogue.item_ids[:old] != self.item_ids:
             raise CatalogueShrank("the catalogue does not begin with the model's items; only append to it")
-        if catalogue.text.shape[1] != self.architecture.text_dimensions:
+        self.append(Catalogue(catalogue.item_ids[old:], catalogue.text[old:]))
+
+    def append(self, added: Catalogue) -> None:
+        """Append new items, with the vector that their text gives them and a residual of zero.
+
+        Indices, vectors and counts of old items do not change. The ids must be new to the model. Raises
+        CatalogueShrank when the text comes from a language model of another width.
+        """
+        if added.text.shape[1] != self.architecture.text_dimensions:
             raise CatalogueShrank(
-                f"text embeddings have {catalogue.text.shape[1]} dimensions, the model was built for "
+                f"text embeddings have {added.text.shape[1]} dimensions, the model was built for "
                 f"{self.architecture.text_dimensions}; use the language model it began with, or train a new one"
             )
-        self._append(self._whitening(catalogue).apply(catalogue.text[old:]))
-        self.item_ids = tuple(catalogue.item_ids)
-        self.clock.grow(len(self))
-
-    def _whitening(self, catalogue: Catalogue) -> Whitening:
-        """Return the stored whitening, fitted on this catalogue if no earlier one had any text."""
-        stored = Whitening(self.centre.cpu().numpy(), self.basis.cpu().numpy())
-        if stored.fitted:
-            return stored
-        fitted = fit_whitening(catalogue.text, self.architecture.whitened_dimensions)
-        self.centre, self.basis = (torch.from_numpy(v).to(self.device) for v in (fitted.centre, fitted.basis))
-        return fitted
-
-    def _append(self, whitened: np.ndarray) -> None:
-        rows = torch.from_numpy(whitened).to(self.device)
+        rows = torch.from_numpy(self._whitening(added).apply(added.text)).to(self.device)
         self.text = torch.cat([self.text, rows])
         zeros = self.residual.new_zeros(len(rows), self.architecture.dimensions)
         self.residual = nn.Parameter(torch.cat([self.residual.detach(), zeros]))
+        self.item_ids = (*self.item_ids, *added.item_ids)
+        self.clock.grow(len(self))
+
+    def _whitening(self, added: Catalogue) -> Whitening:
+        """Return the stored whitening, fitted on these items if no earlier ones had any text."""
+        stored = Whitening(self.centre.cpu().numpy(), self.basis.cpu().numpy())
+        if stored.fitted:
+            return stored
+        fitted = fit_whitening(added.text, self.architecture.whitened_dimensions)
+        self.centre, self.basis = (torch.from_numpy(v).to(self.device) for v in (fitted.centre, fitted.basis))
+        return fitted
 
     def item_vectors(self) -> Tensor:
         """Return v (N, d): the projected text plus the id residual, whose length is at most ID_BOUND."""

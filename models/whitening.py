@@ -4,11 +4,17 @@ A language model crowds its sentences into a narrow cone: every item resembles e
 on top spends its time undoing that. PCA whitening (Su et al. 2021, "Whitening Sentence Representations"; Hou et al.
 2022, "UniSRec") gives each direction the same variance and drops the weak ones. It is fitted once, on the first
 catalogue that has any text, so that an old item's vector never moves because a new item arrived.
+
+One thread adds up, whatever the machine has: more of them add in another order, and the first version would have other
+bytes on a machine with another number of cores. (numpy's BLAS knows no such promise, so torch does the sums.)
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 # Directions weaker than this share of the strongest are rounding noise, and whitening would make them loud.
 WEAKEST = 1e-6
@@ -31,7 +37,7 @@ class Whitening:
 
         Length one, because an outlier's whitened embedding can be many times longer than the others.
         """
-        round_text = (text.astype(np.float64) - self.centre) @ self.basis
+        round_text = _product(text.astype(np.float64) - self.centre, self.basis)
         length = np.linalg.norm(round_text, axis=1, keepdims=True)
         known = has_text(text)[:, None] & (length > 0)
         return np.where(known, round_text / np.where(length > 0, length, 1.0), 0.0).astype(np.float32)
@@ -60,7 +66,24 @@ def fit_whitening(text: np.ndarray, dimensions: int) -> Whitening:
 
 def _principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return variances (E,), largest first, and their directions (E, E), each with a fixed sign."""
-    variances, directions = np.linalg.eigh(rows.T @ rows / len(rows))
-    variances, directions = variances[::-1], directions[:, ::-1]
+    with _one_thread():
+        found = torch.linalg.eigh(torch.from_numpy(_product(rows.T, rows) / len(rows)))
+    variances, directions = found.eigenvalues.numpy()[::-1], found.eigenvectors.numpy()[:, ::-1]
     strongest = np.argmax(np.abs(directions), axis=0)
     return np.maximum(variances, 0.0), directions * np.sign(directions[strongest, np.arange(len(variances))])
+
+
+def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return left (a, b) @ right (b, c), added up by one thread."""
+    with _one_thread():
+        return (torch.from_numpy(left) @ torch.from_numpy(right)).numpy()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -7,13 +7,11 @@ that last part, publish. What the gate kept from the candidate, the next increme
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -26,7 +24,6 @@ from models.histories import target_queries
 from models.recommender import Recommender
 from models.scorers import FrequencyScorer, ModelScorer, PopularityScorer
 from models.text import TextEncoder, load_minilm
-from models.timelines import Catalogue, Timeline
 from models.training import FitReport, FitSettings, Progress, fit
 from tidegate.gate import Verdict, judge
 from tidegate.log import get_log
@@ -35,14 +32,14 @@ from tidegate.settings import get_settings
 from tidegate.versions import Evaluation, Publication, Vectors, publish, read_weights
 from tidegate.windows import Run, Step
 from workers import reading
-from workers.profiles import profiled, read_profiles
-from workers.reading import Row, Task, narrow
+from workers.catalogues import CurrentCatalogue
+from workers.manifest import manifest
+from workers.material import Material, latest_part, read_material
+from workers.profiles import read_profiles
+from workers.reading import Items, Task, narrow
 
 log = get_log("trainer")
 
-# The part of the window, by time, that the candidate does not see and the gate judges by.
-HOLDOUT_SHARE = 0.2
-HOLDOUT_EVENTS = 5_000
 # Events of a window that are scored before training, the latest ones: enough for a figure with three digits.
 SCORED_EVENTS = 10_000
 # A version carries vectors of so many users; the others are answered from their newest events.
@@ -68,18 +65,6 @@ class Stopwatch:
     def total(self) -> dict[str, float]:
         """Return the seconds, their sum included."""
         return self.seconds | {"total": round(sum(self.seconds.values()), 3)}
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a run knows: the window's users with their histories, the replay sample, the catalogue."""
-
-    task: Task
-    rows: list[Row]
-    catalogue: Catalogue
-    timelines: list[Timeline]  # targets: all that the parent has not learned
-    replay: list[Timeline]
-    boundary: float  # unix seconds: the gate judges by what is later
 
 
 class Learner:
@@ -134,24 +119,7 @@ class Learner:
 
     def read(self, connection: psycopg.Connection[Any], task: Task, live: Recommender | None) -> Material:
         """Read all that the run may know; the live model grows by the items that are new."""
-        first = task.parent_position or 1
-        rows = reading.read_rows(connection, task.stream, first, task.position)
-        known = live.item_ids if live is not None else ()
-        catalogue = reading.read_catalogue(connection, self.text_encoder(), task, known, reading.items_of(rows))
-        if live is not None:
-            live.grow(catalogue)
-        index = {item: number for number, item in enumerate(catalogue.item_ids)}
-        since = -inf if task.learned_until is None else task.learned_until
-        timelines = [narrow(t, learn_from=since) for t in reading.timelines(rows, index)]
-        replay = reading.read_replay(connection, task, index, seed=task.window_id) if live else []
-        return Material(
-            task=task,
-            rows=rows,
-            catalogue=catalogue,
-            timelines=profiled(self.database, timelines),
-            replay=replay,
-            boundary=holdout_start(rows, task.position, task.n),
-        )
+        return read_material(self.database, connection, task, live, CurrentCatalogue(self.text_encoder()))
 
     def publication(
         self,
@@ -173,7 +141,8 @@ class Learner:
             parent_id=material.task.parent_id,
             weights=checkpoint.dump(candidate),
             scoring=export.scoring(candidate, correction),
-            manifest=manifest(material, self.text_encoder().identity),
+            manifest=manifest(connection, material, self.text_encoder().identity, seed(material), device()),
+            text_hashes=b"".join(material.added.hashes),
             verdict=verdict,
             evaluations=evaluations,
             items=Vectors(candidate.item_ids, export.item_vectors(candidate)),
@@ -186,46 +155,21 @@ class Learner:
     ) -> tuple[Vectors, np.ndarray]:
         """Return the vectors of the most recently active users, and the time of the newest event in each."""
         names = reading.active_users(connection, material.task, ACTIVE_USERS)
-        rows = reading.read_histories(connection, material.task, names, model.architecture.length)
-        index = {item: number for number, item in enumerate(model.item_ids)}
-        listed = [t for t in reading.timelines(known_rows(rows, index), index) if len(t)]
+        find = Items(model.item_ids).find
+        found = reading.read_histories(connection, material.task, names, model.architecture.length, find)
+        listed = [t for t in found if len(t)]
         last = np.array([t.times[-1] for t in listed])
         now = float(last.max(initial=0.0)) + 1e-6
-        profiles = read_profiles(self.database, [t.user for t in listed], np.full(len(listed), now))
+        profiles = read_profiles(self.database, material.task, [t.user for t in listed], np.full(len(listed), now))
         vectors = export.user_vectors(model, listed, at=now, profiles=profiles)
         return Vectors(tuple(t.user for t in listed), vectors), last
-
-
-def known_rows(rows: list[Row], index: dict[str, int]) -> Iterator[Row]:
-    """Yield the rows without events of items that the catalogue lacks."""
-    for row in rows:
-        kept = [n for n, item in enumerate(row.items) if item in index]
-        yield Row(
-            row.user,
-            row.position,
-            [row.items[n] for n in kept],
-            [row.types[n] for n in kept],
-            [row.times[n] for n in kept],
-            [row.values[n] for n in kept],
-        )
-
-
-def latest_part(material_rows: list[Row], position: int, events: int) -> float:
-    """Return the time at which the latest `events` of the window begin, in unix seconds; inf for none."""
-    times = np.sort([t for row in material_rows if row.position == position for t in row.times])
-    return float(times[max(0, len(times) - events)]) if events and len(times) else inf
-
-
-def holdout_start(rows: list[Row], position: int, n: int) -> float:
-    """Return the time from which on the window's events are kept for the gate."""
-    return latest_part(rows, position, min(int(n * HOLDOUT_SHARE), HOLDOUT_EVENTS))
 
 
 def score_window(material: Material, live: Recommender | None) -> list[Evaluation]:
     """Score the live version and the baselines on the window, before anything has learned from it."""
     if live is None:
         return []
-    start = latest_part(material.rows, material.task.position, SCORED_EVENTS)
+    start = latest_part(material.times, SCORED_EVENTS)
     clock = live.clock.copy()
     pending = target_queries([narrow(t, learn_until=start) for t in material.timelines])
     _, event = pending.target_events()
@@ -239,7 +183,12 @@ def score_window(material: Material, live: Recommender | None) -> list[Evaluatio
     return [e for name, scorer in scorers.items() for e in figures(name, "window", rank(scorer, asked))]
 
 
-def fit_candidate(material: Material, live: Recommender | None) -> tuple[Recommender, FitReport]:
+def fit_candidate(
+    material: Material,
+    live: Recommender | None,
+    where: torch.device | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> tuple[Recommender, FitReport]:
     """Fit a copy of the live version, or a first model, on what is earlier than the holdout."""
     candidate = deepcopy(live) if live is not None else Recommender(material.catalogue, seed=seed(material))
     new = [narrow(t, learn_until=material.boundary) for t in material.timelines]
@@ -249,8 +198,8 @@ def fit_candidate(material: Material, live: Recommender | None) -> tuple[Recomme
         material.replay,
         FitSettings(**material.task.settings),
         seed=seed(material),
-        device=device(),
-        on_progress=Narrator(material.task),
+        device=where or device(),
+        on_progress=on_progress or Narrator(material.task),
     )
     return candidate, report
 
@@ -303,31 +252,6 @@ def figures(subject: str, part: str, ranked: RankedEvents) -> list[Evaluation]:
     """Return the metrics of a ranking as rows."""
     measured = metrics(ranked)
     return [Evaluation(subject, part, name, float(measured[name])) for name in REPORTED]
-
-
-def manifest(material: Material, encoder: str) -> dict[str, Any]:
-    """Return what it takes to make the version again."""
-    task = material.task
-    return {
-        "window_id": task.window_id,
-        "position": task.position,
-        "parent_id": task.parent_id,
-        "seed": seed(material),
-        "device": device().type,
-        "settings": asdict(FitSettings(**task.settings)),
-        # JSON knows no infinity; a window too small for a holdout was learned whole.
-        "learned_until": material.boundary if np.isfinite(material.boundary) else None,
-        "encoder": encoder,
-        "events": task.n,
-        "items": len(material.catalogue),
-        "users": len(material.timelines),
-        "replayed_users": len(material.replay),
-        "libraries": {
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-    }
 
 
 def seed(material: Material) -> int:

@@ -14,24 +14,27 @@ import pandas as pd
 from models.timelines import PROFILE, Timeline, target_moments
 from tidegate import features
 from tidegate.postgres import Database
+from workers.reading import ReadHashes, Task
 
 # Moments that get features, the latest ones; the others count as average.
 PROFILED_MOMENTS = 20_000
 
 
-def read_profiles(database: Database, users: list[str], times: np.ndarray) -> np.ndarray:
+def read_profiles(database: Database, task: Task, users: list[str], times: np.ndarray) -> np.ndarray:
     """Return (n, len(PROFILE)) features of `users` (n,) as they were before `times` (n,) unix seconds; NaN unknown."""
     asked = pd.DataFrame({"user_id": users, "event_timestamp": pd.to_datetime(times * 1e6, unit="us", utc=True)})
-    return features.point_in_time(database, asked)[list(PROFILE)].to_numpy(np.float32)
+    found = features.point_in_time(database, asked, task.position, task.excluded)
+    return found[list(PROFILE)].to_numpy(np.float32)
 
 
-def profiled(database: Database, timelines: list[Timeline]) -> list[Timeline]:
+def profiled(database: Database, task: Task, timelines: list[Timeline], hashes: ReadHashes) -> list[Timeline]:
     """Return the timelines with features at their latest target moments."""
     times = [t.times[target_moments(t)] for t in timelines]
     flat = np.concatenate([np.zeros(0), *times])
     users = np.repeat(np.array([t.user for t in timelines], dtype=object), [len(t) for t in times])
     chosen = np.sort(np.argsort(-flat, kind="stable")[:PROFILED_MOMENTS])
     values = np.full((len(flat), len(PROFILE)), np.nan, dtype=np.float32)
-    values[chosen] = read_profiles(database, users[chosen].tolist(), flat[chosen])
+    values[chosen] = read_profiles(database, task, users[chosen].tolist(), flat[chosen])
+    hashes.note("features", values)
     parts = np.split(values, np.cumsum([len(t) for t in times])[:-1])
     return [replace(t, profiles=part) for t, part in zip(timelines, parts, strict=True)]

@@ -1,35 +1,40 @@
 """What a run reads from the database, as the values that `models` understands.
 
-All of it has a position: a run reads rows of its own position and smaller ones, so that it reads the same
-now, after a crash, and in a replay a year later. The amount is that of the window: its events, a bounded
-history of its users, and a replay sample in proportion.
+All of it has a position: a run reads rows of its own position and smaller ones, those of parked windows aside,
+so that it reads the same now, after a crash, and in a replay a year later. The amount is that of the window: its
+events, a bounded history of its users, and a replay sample in proportion. Rows come in portions and become compact
+arrays at once; nothing here is as long as a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import groupby
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psycopg
+from psycopg.adapt import Buffer, Loader
+from psycopg.pq import Format
 from psycopg.rows import class_row
 
-from models.text import TextEncoder
-from models.timelines import Catalogue, Timeline, target_moments
+from models.timelines import Timeline, target_moments
 from tidegate.queries import queries
 
-# Events of a user that a run knows: about a year of a busy shopper, and a few hundred kilobytes a thousand
-# users.
-HISTORY = 2048
+# Events of a user that a run knows besides those of the window. The tower sees the last hundred before a moment; the
+# repeat terms decay within months, and their plain count grows with its logarithm.
+HISTORY = 1024
 BUCKETS = 1024
 # Replay draws from so many earlier windows, each with a chance in proportion to its events.
 REPLAY_DRAWS = 4
 REPLAY_SHARE = 1 / 3  # of the window's events
-EMBEDDING = np.dtype("<f4")
+PORTION = 500  # rows that are held as Python objects at a time
+
+Numbering = Callable[[list[str]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -43,21 +48,122 @@ class Task:
     cut_at: float  # unix seconds
     settings: dict[str, Any]
     parent_id: int | None
-    parent_number: int | None
+    parent_hash: str | None
     parent_position: int | None
     learned_until: float | None  # unix seconds: the parent has not learned from events at or after this time
+    excluded: list[int]  # positions of parked and skipped windows, smaller than its own
+
+    @property
+    def first(self) -> int:
+        """Return the first position to learn from: the parent's, whose holdout is still to be learned."""
+        return self.parent_position or 1
 
 
-@dataclass(frozen=True)
-class Row:
-    """A user's events in one window."""
+class Record(NamedTuple):
+    """A user's events in one window, as the database holds them."""
 
     user: str
     position: int
     items: list[str]
-    types: list[int]
-    times: list[float]
-    values: list[float]
+    types: np.ndarray  # (n,) int16
+    times: np.ndarray  # (n,) float64
+    values: np.ndarray  # (n,) float32
+
+
+@dataclass(frozen=True)
+class Row:
+    """A user's events in one window, in order of time."""
+
+    user: str
+    position: int
+    items: np.ndarray  # (n,) int32, as numbered
+    types: np.ndarray  # (n,) int8
+    times: np.ndarray  # (n,) float64
+    values: np.ndarray  # (n,) float32
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Users of an earlier window, by their buckets, whose events there are learned once more."""
+
+    position: int
+    low: int
+    high: int
+
+
+class Items:
+    """Numbers items in the order in which they are met, the model's own first."""
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self.index = {item: number for number, item in enumerate(known)}
+
+    def add(self, names: Iterable[str]) -> np.ndarray:
+        """Return the numbers (n,) of items; a new one gets the next."""
+        index = self.index
+        return np.array([index.setdefault(name, len(index)) for name in names], dtype=np.int32)
+
+    def find(self, names: Iterable[str]) -> np.ndarray:
+        """Return the numbers (n,) of items, -1 for one that is not known."""
+        return np.array([self.index.get(name, -1) for name in names], dtype=np.int32)
+
+
+class ReadHashes:
+    """Names what was read, window by window, so that a replay can say what has changed."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first  # what is earlier is history, under one name: there is no end to it
+        self.found: defaultdict[str, Any] = defaultdict(sha256)
+
+    def noting(self, records: Iterable[Record], name: str | None = None) -> Iterator[Record]:
+        """Hand the records on; note them under `name`, or else under their window's position."""
+        for record in records:
+            chosen = name or (str(record.position) if record.position >= self.first else "history")
+            self.note(chosen, repr((record.user, record.position, len(record.items))).encode())
+            self.note(chosen, "\0".join(record.items).encode(), record.types, record.times, record.values)
+            yield record
+
+    def note(self, name: str, *parts: bytes | np.ndarray) -> None:
+        """Add bytes to what has a name."""
+        for part in parts:
+            self.found[name].update(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part)
+
+    def named(self) -> dict[str, str]:
+        """Return the hashes so far, in hexadecimal."""
+        return {name: found.hexdigest() for name, found in self.found.items()}
+
+
+class ArrayLoader(Loader):
+    """Reads an array of numbers without nulls, in PostgreSQL's binary form, into numpy: no Python number is made."""
+
+    format = Format.BINARY
+    element: np.dtype[Any]
+
+    def load(self, data: Buffer) -> np.ndarray:
+        """Return the array (n,) in the machine's own byte order."""
+        dimensions = int.from_bytes(bytes(data[:4]), "big")
+        entries = np.frombuffer(data, [("length", ">i4"), ("value", self.element)], offset=20 if dimensions else 12)
+        return entries["value"].astype(self.element.newbyteorder("="))
+
+
+class Int2Array(ArrayLoader):
+    """Reads smallint[]."""
+
+    element = np.dtype(">i2")
+
+
+class Float4Array(ArrayLoader):
+    """Reads real[]."""
+
+    element = np.dtype(">f4")
+
+
+class Float8Array(ArrayLoader):
+    """Reads double precision[]."""
+
+    element = np.dtype(">f8")
+
+
+LOADERS = {"int2": Int2Array, "float4": Float4Array, "float8": Float8Array}
 
 
 def read_task(connection: psycopg.Connection[Any], window_id: int) -> Task:
@@ -68,136 +174,123 @@ def read_task(connection: psycopg.Connection[Any], window_id: int) -> Task:
     return task
 
 
-def read_rows(
-    connection: psycopg.Connection[Any],
-    stream: str,
-    first: int,
-    last: int,
-    buckets: tuple[int, int] = (0, BUCKETS - 1),
-) -> list[Row]:
-    """Return the rows of users with events at positions first..last, with their histories, by user."""
-    with connection.cursor(binary=True) as cursor:
-        cursor.execute(
-            queries["timelines"],
-            {
-                "stream": stream,
-                "first": first,
-                "last": last,
-                "low": buckets[0],
-                "high": buckets[1],
-                "limit": HISTORY,
-            },
-        )
-        return [Row(*row) for row in cursor]
+def records(connection: psycopg.Connection[Any], query: str, values: Mapping[str, Any]) -> Iterator[Record]:
+    """Yield what a query finds, PORTION rows at a time."""
+    with connection.transaction(), connection.cursor("records") as cursor:
+        for name, loader in LOADERS.items():
+            cursor.adapters.register_loader(psycopg.adapters.types[name].array_oid, loader)
+        cursor.itersize = PORTION
+        cursor.execute(queries[query], values, binary=True)
+        for row in cursor:
+            yield Record(*row)
 
 
-def timelines(rows: Iterable[Row], index: dict[str, int]) -> list[Timeline]:
-    """Return a timeline for each user, `rows` being user by user; every moment of it is a target."""
-    return [timeline(user, list(parts), index) for user, parts in groupby(rows, key=lambda row: row.user)]
+def numbered(found: Iterable[Record], number: Numbering) -> Iterator[Row]:
+    """Yield rows with their items as numbers; events of an item that has none are left out."""
+    for record in found:
+        items = number(record.items)
+        parts = (items, record.types.astype(np.int8), record.times, record.values)
+        if len(items) and items.min() < 0:
+            parts = tuple(part[items >= 0] for part in parts)  # type: ignore[assignment]
+        yield Row(record.user, record.position, *parts)
 
 
-def timeline(user: str, rows: Sequence[Row], index: dict[str, int]) -> Timeline:
+def read_timelines(
+    connection: psycopg.Connection[Any], task: Task, number: Numbering, hashes: ReadHashes
+) -> tuple[list[Timeline], np.ndarray]:
+    """Return the timelines of users with events since the parent's window, and the window's own times, sorted."""
+    own: list[np.ndarray] = [np.zeros(0)]
+
+    def noting(rows: Iterable[Row]) -> Iterator[Row]:
+        for row in rows:
+            if row.position == task.position:
+                own.append(row.times)
+            yield row
+
+    found = hashes.noting(records(connection, "timelines", spanning(task, task.first, task.position)))
+    made = list(timelines(noting(numbered(found, number))))
+    return made, np.sort(np.concatenate(own))
+
+
+def spanning(task: Task, first: int, last: int, low: int = 0, high: int = BUCKETS - 1) -> dict[str, Any]:
+    """Return the parameters that ask for users with events at positions first..last and in buckets low..high."""
+    return {
+        "stream": task.stream,
+        "first": first,
+        "last": last,
+        "excluded": task.excluded,
+        "low": low,
+        "high": high,
+        "limit": HISTORY,
+    }
+
+
+def timelines(rows: Iterable[Row]) -> Iterator[Timeline]:
+    """Yield a timeline for each user, `rows` being user by user; every moment of it is a target."""
+    for user, parts in groupby(rows, key=lambda row: row.user):
+        yield timeline(user, list(parts))
+
+
+def timeline(user: str, rows: Sequence[Row]) -> Timeline:
     """Join a user's rows in order of time; events of one time keep the order of their windows."""
-    times = np.concatenate([np.asarray(row.times, dtype=np.float64) for row in rows])
+    times = np.concatenate([row.times for row in rows])
     order = np.argsort(times, kind="stable")
     return Timeline(
         user=user,
-        items=np.array([index[item] for row in rows for item in row.items], dtype=np.int64)[order],
-        types=np.concatenate([np.asarray(row.types, dtype=np.int8) for row in rows])[order],
+        items=np.concatenate([row.items for row in rows])[order],
+        types=np.concatenate([row.types for row in rows])[order],
         times=times[order],
-        values=np.concatenate([np.asarray(row.values, dtype=np.float32) for row in rows])[order],
+        values=np.concatenate([row.values for row in rows])[order],
     )
 
 
-def first_times(rows: Iterable[Row], position: int) -> dict[str, float]:
-    """Return when each user's events at a position begin, in unix seconds."""
-    return {row.user: row.times[0] for row in rows if row.position == position}
-
-
-def read_replay(connection: psycopg.Connection[Any], task: Task, index: dict[str, int], seed: int) -> list[Timeline]:
-    """Return a sample of earlier windows, about REPLAY_SHARE of this window's events.
+def draws(connection: psycopg.Connection[Any], task: Task, seed: int) -> list[Draw]:
+    """Choose a sample of earlier windows, about REPLAY_SHARE of this window's events.
 
     Users are drawn by their hash and not by their events, so that those who are rarely here are replayed as
     often as the others: they are forgotten first.
     """
-    earlier = connection.execute(
-        queries["earlier_windows"], {"stream": task.stream, "position": task.position}
-    ).fetchall()
+    asked = {"stream": task.stream, "position": task.position, "excluded": task.excluded}
+    earlier = connection.execute(queries["earlier_windows"], asked).fetchall()
     if not earlier:
         return []
     random = np.random.default_rng(seed)
     sizes = np.array([n for _, n in earlier], dtype=np.float64)
     drawn = random.choice(len(earlier), size=REPLAY_DRAWS, p=sizes / sizes.sum())
-    found: list[Timeline] = []
-    for number in drawn:
-        position, n = earlier[number]
-        share = task.n * REPLAY_SHARE / REPLAY_DRAWS / n
-        width = int(np.clip(round(share * BUCKETS), 1, BUCKETS))
-        low = int(random.integers(BUCKETS - width + 1))
-        rows = read_rows(connection, task.stream, position, position, (low, low + width - 1))
-        begins = first_times(rows, position)
-        found += [narrow(t, learn_from=begins[t.user]) for t in timelines(rows, index)]
-    return found
+    return [draw(earlier[number][0], earlier[number][1], task.n, random) for number in drawn]
 
 
-def read_histories(connection: psycopg.Connection[Any], task: Task, users: list[str], limit: int) -> list[Row]:
-    """Return the newest rows of these users up to the task's position, about `limit` events each."""
-    with connection.cursor(binary=True) as cursor:
-        cursor.execute(
-            queries["histories"],
-            {"stream": task.stream, "users": users, "last": task.position, "limit": limit},
-        )
-        return [Row(*row) for row in cursor]
+def draw(position: int, size: int, n: int, random: np.random.Generator) -> Draw:
+    """Draw buckets of a window of `size` events, as many as make their share for a window of `n`."""
+    width = int(np.clip(round(n * REPLAY_SHARE / REPLAY_DRAWS / size * BUCKETS), 1, BUCKETS))
+    low = int(random.integers(BUCKETS - width + 1))
+    return Draw(position, low, low + width - 1)
 
 
-def items_of(rows: Iterable[Row]) -> set[str]:
-    """Return the items of the rows."""
-    return {item for row in rows for item in row.items}
+def read_draw(
+    connection: psycopg.Connection[Any], task: Task, drawn: Draw, number: Numbering, hashes: ReadHashes
+) -> Iterator[Timeline]:
+    """Yield the drawn users' timelines as of the earlier window; its events are the targets."""
+    asked = spanning(task, drawn.position, drawn.position, drawn.low, drawn.high)
+    found = hashes.noting(records(connection, "timelines", asked), "replay")
+    for user, parts in groupby(numbered(found, number), key=lambda row: row.user):
+        rows = list(parts)
+        begins = min((row.times[0] for row in rows if row.position == drawn.position and len(row.times)), default=inf)
+        yield narrow(timeline(user, rows), learn_from=float(begins))
 
 
-def read_catalogue(
-    connection: psycopg.Connection[Any],
-    encoder: TextEncoder,
-    task: Task,
-    known: tuple[str, ...],
-    needed: set[str],
-) -> Catalogue:
-    """Return the parent's items first, then what was there at the cut, then what only events know."""
-    texts = dict(connection.execute(queries["catalogue"], {"cut_at": task.cut_at}).fetchall())
-    listed = list(dict.fromkeys([*known, *texts, *sorted(needed)]))
-    return Catalogue(tuple(listed), embed(connection, encoder, [texts.get(item, "") for item in listed]))
-
-
-def embed(connection: psycopg.Connection[Any], encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
-    """Return the embeddings (n, E) of texts; each is encoded once and kept, an empty one is zeros."""
-    hashes = {text: sha256(text.encode()).digest() for text in set(texts) if text}
-    found = {
-        bytes(key): np.frombuffer(value, EMBEDDING)
-        for key, value in connection.execute(
-            queries["cached_embeddings"],
-            {"encoder": encoder.identity, "hashes": list(hashes.values())},
-            binary=True,
-        )
-    }
-    missing = sorted(text for text, key in hashes.items() if key not in found)
-    if missing:
-        vectors = np.ascontiguousarray(encoder.encode(missing), dtype=EMBEDDING)
-        with connection.transaction(), connection.cursor() as cursor:
-            cursor.executemany(
-                queries["insert_embedding"],
-                [(encoder.identity, hashes[t], v.tobytes()) for t, v in zip(missing, vectors, strict=True)],
-            )
-        found |= {hashes[t]: v for t, v in zip(missing, vectors, strict=True)}
-    zero = np.zeros(encoder.dimensions, EMBEDDING)
-    return np.stack([found[hashes[text]] if text else zero for text in texts])
+def read_histories(
+    connection: psycopg.Connection[Any], task: Task, users: list[str], limit: int, number: Numbering
+) -> list[Timeline]:
+    """Return the newest events of these users up to the task's position, about `limit` each."""
+    asked = {"stream": task.stream, "users": users, "last": task.position, "limit": limit, "excluded": task.excluded}
+    return list(timelines(numbered(records(connection, "histories", asked), number)))
 
 
 def active_users(connection: psycopg.Connection[Any], task: Task, limit: int) -> list[str]:
     """Return the most recently active users, at most `limit`."""
-    rows = connection.execute(
-        queries["active_users"], {"stream": task.stream, "last": task.position, "limit": limit}
-    ).fetchall()
-    return [user for (user,) in rows]
+    asked = {"stream": task.stream, "last": task.position, "limit": limit, "excluded": task.excluded}
+    return [user for (user,) in connection.execute(queries["active_users"], asked).fetchall()]
 
 
 def narrow(timeline: Timeline, learn_from: float = -inf, learn_until: float = inf) -> Timeline:

@@ -47,6 +47,7 @@ ACTIVITY = (
 # What a sequential recommender reads of a user, in its order.
 PROFILE = (*ACTIVITY[1:10], "rating_mean", "age_days")
 DAY = 86_400.0  # seconds
+EVERY_POSITION = 2**63 - 1
 CHUNK = 5_000  # entities written at once: a base period's window does not fit in memory as Feast's protos
 
 log = get_log("features")
@@ -107,8 +108,13 @@ def materialise_window_online(database: Database, window_position: int) -> Mater
     return Materialised(window_position, users, items, time.perf_counter() - started)
 
 
-def point_in_time(database: Database, frame: pd.DataFrame) -> pd.DataFrame:
+def point_in_time(
+    database: Database, frame: pd.DataFrame, last: int = EVERY_POSITION, excluded: Iterable[int] = ()
+) -> pd.DataFrame:
     """Return the PROFILE of each (user_id, event_timestamp) of a frame as it was strictly before that time.
+
+    Only windows up to the position `last`, without those at `excluded`, count: a late event of a later window has
+    the time of the newest row, and would otherwise change what an earlier run was told.
 
     Rows keep the frame's order and index; NaN is unknown. `age_days` is the time since the user's last
     moment. The values are those of `historical`, found by index: the work is proportional to what is asked,
@@ -118,7 +124,12 @@ def point_in_time(database: Database, frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     times = _times(frame)
-    asked = {"users": list(frame["user_id"]), "microseconds": times.astype("int64").tolist()}
+    asked = {
+        "users": list(frame["user_id"]),
+        "microseconds": times.astype("int64").tolist(),
+        "last": last,
+        "excluded": list(excluded),
+    }
     with database.connect() as connection:
         rows = connection.execute(queries["user_rows_before"], asked).fetchall()
     return _profile(pd.DataFrame(rows, columns=list(ACTIVITY[1:]), index=frame.index), times)

@@ -50,6 +50,7 @@ class Publication:
     weights: bytes  # a safetensors file
     scoring: Mapping[str, Any]
     manifest: Mapping[str, Any]
+    text_hashes: bytes  # sha256 of the text of each item that it added
     verdict: Verdict
     evaluations: tuple[Evaluation, ...]
     items: Vectors
@@ -96,6 +97,7 @@ def insert_version(connection: psycopg.Connection, publication: Publication) -> 
             "hash": name,
             "scoring": Jsonb(dict(publication.scoring)),
             "manifest": Jsonb(dict(publication.manifest)),
+            "texts": publication.text_hashes,
             "verdict": publication.verdict.verdict,
             "reason": publication.verdict.reason,
         },

@@ -32,7 +32,8 @@ insert into feast.applied_definitions (project, definitions_hash) values (%(proj
 select pg_advisory_xact_lock(hashtext('tidegate.online_store'))
 
 -- user_rows_before --
--- The last row of each asked user strictly before the asked time, in the order of asking: one index descent each.
+-- The last row of each asked user strictly before the asked time, by windows up to a position and without some, in the
+-- order of asking: one index descent each.
 select h.n_view, h.n_click, h.n_cart, h.n_purchase, h.n_rating,
        h.decayed_day, h.decayed_week, h.decayed_month, h.spend, h.rating_sum,
        extract(epoch from h.event_timestamp)::double precision as event_at
@@ -41,6 +42,7 @@ select h.n_view, h.n_click, h.n_cart, h.n_purchase, h.n_rating,
        select * from features.user_activity_history h
         where h.user_id = asked.user_id
           and h.event_timestamp < timestamptz 'epoch' + asked.at * interval '1 microsecond'
+          and h.position <= %(last)s and h.position <> all (%(excluded)s::bigint[])
         order by h.event_timestamp desc, h.position desc
         limit 1) h on true
  order by asked.place

@@ -1,10 +1,11 @@
 -- What a run reads. Only rows of its own position and smaller ones, so that it reads the same whenever it runs.
 
 -- window_to_train --
--- A window, its stream's settings, and the live version it continues from.
+-- A window, its stream's settings, the live version it continues from, and what must not be read.
 select w.window_id, w.stream, w.position, w.n, extract(epoch from w.cut_at)::float8 as cut_at, s.settings,
-       v.version_id as parent_id, v.number as parent_number, pw.position as parent_position,
-       (v.manifest ->> 'learned_until')::float8 as learned_until
+       v.version_id as parent_id, v.weights_hash as parent_hash, pw.position as parent_position,
+       (v.manifest ->> 'learned_until')::float8 as learned_until,
+       array(select p from unnest(learning.excluded_positions(w.stream)) as p where p < w.position) as excluded
   from learning.windows w
   join learning.streams s using (stream)
   left join learning.versions v on v.version_id = serving.live_version(w.stream)
@@ -12,22 +13,25 @@ select w.window_id, w.stream, w.position, w.n, extract(epoch from w.cut_at)::flo
  where w.window_id = %(window)s
 
 -- timelines --
--- The timelines of users with events in a range of positions: each user's rows up to the last position, newest first up to
--- a limit of events, in order.
+-- The timelines of users with events in a range of positions: each user's rows up to the last position, newest first up
+-- to a limit of events, in order. A row has an event at least, so the limit bounds the rows that are looked at, too.
 with learner as (
     select distinct user_id
       from features.user_timelines
      where stream = %(stream)s and position between %(first)s and %(last)s
-       and bucket between %(low)s and %(high)s
+       and position <> all (%(excluded)s::bigint[]) and bucket between %(low)s and %(high)s
 )
 select t.user_id, t.position, t.item_ids, t.event_types, t.occurred, t.event_values
   from learner l
  cross join lateral (
        select u.*, sum(u.n) over (order by u.position desc) - u.n as newer
-         from features.user_timelines u
-        where u.user_id = l.user_id and u.stream = %(stream)s and u.position <= %(last)s) t
+         from (select * from features.user_timelines h
+                where h.user_id = l.user_id and h.stream = %(stream)s and h.position <= %(last)s
+                  and h.position <> all (%(excluded)s::bigint[])
+                order by h.position desc
+                limit %(limit)s) u) t
  where t.newer < %(limit)s
- order by t.user_id, t.position
+ order by t.user_id collate "C", t.position
 
 -- histories --
 -- The newest rows of some users up to a position, in order.
@@ -35,26 +39,46 @@ select t.user_id, t.position, t.item_ids, t.event_types, t.occurred, t.event_val
   from unnest(%(users)s::text[]) as l (user_id)
  cross join lateral (
        select u.*, sum(u.n) over (order by u.position desc) - u.n as newer
-         from features.user_timelines u
-        where u.user_id = l.user_id and u.stream = %(stream)s and u.position <= %(last)s) t
+         from (select * from features.user_timelines h
+                where h.user_id = l.user_id and h.stream = %(stream)s and h.position <= %(last)s
+                  and h.position <> all (%(excluded)s::bigint[])
+                order by h.position desc
+                limit %(limit)s) u) t
  where t.newer < %(limit)s
- order by t.user_id, t.position
+ order by t.user_id collate "C", t.position
 
 -- earlier_windows --
--- What replay can draw from: position and size of the stream's windows before a position.
+-- What replay can draw from: the stream's windows before a position.
 select position, n from learning.windows
- where stream = %(stream)s and position < %(position)s
+ where stream = %(stream)s and position < %(position)s and position <> all (%(excluded)s::bigint[])
  order by position
 
--- catalogue --
--- Items that a run may recommend, with the text that the language model reads: those that existed at the cut.
+-- windows_at --
+-- Windows of a stream by position, with the hash of what they held when they became features.
+select window_id, position, content_hash from learning.windows
+ where stream = %(stream)s and position = any (%(positions)s::bigint[])
+ order by position
+
+-- positions_between --
+-- Positions of a stream from a first to a last one.
+select position from learning.windows
+ where stream = %(stream)s and position between %(first)s and %(last)s and position <> all (%(excluded)s::bigint[])
+ order by position
+
+-- catalogue_ids --
+-- Items that a run may recommend: those that existed at the cut.
+select item_id from catalogue.items
+ where created_at <= to_timestamp(%(cut_at)s)
+ order by created_at, item_id collate "C"
+
+-- catalogue_texts --
+-- What the language model reads of some items that existed at the cut.
 select i.item_id, concat_ws(' | ', nullif(i.title, ''), nullif(i.category, ''), a.text) as text
   from catalogue.items i
   left join lateral (
        select string_agg(value, ' | ' order by key) as text
          from jsonb_each_text(i.attributes) where value <> '') a on true
- where i.created_at <= to_timestamp(%(cut_at)s)
- order by i.created_at, i.item_id
+ where i.item_id = any (%(items)s) and i.created_at <= to_timestamp(%(cut_at)s)
 
 -- cached_embeddings --
 -- Texts that were encoded before.
@@ -72,8 +96,9 @@ select user_id from (
       from (select user_id, position
               from features.user_timelines
              where stream = %(stream)s and position <= %(last)s
+               and position <> all (%(excluded)s::bigint[])
              order by position desc
              limit 5 * %(limit)s) newest
      group by user_id) u
- order by position desc, user_id
+ order by position desc, user_id collate "C"
  limit %(limit)s

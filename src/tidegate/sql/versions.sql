@@ -18,9 +18,9 @@ insert into learning.weights (weights_hash, content) values (%(hash)s, %(content
 -- insert_version --
 -- Add a version with the stream's next number.
 insert into learning.versions
-    (stream, number, parent_id, window_id, run_id, weights_hash, scoring, manifest, verdict, reason)
+    (stream, number, parent_id, window_id, run_id, weights_hash, scoring, manifest, text_hashes, verdict, reason)
 select %(stream)s, 1 + coalesce(max(number), 0), %(parent)s, %(window)s, %(run)s, %(hash)s,
-       %(scoring)s, %(manifest)s, %(verdict)s, %(reason)s
+       %(scoring)s, %(manifest)s, %(texts)s, %(verdict)s, %(reason)s
   from learning.versions where stream = %(stream)s
 returning version_id
 
@@ -46,3 +46,8 @@ select learning.deploy(%(version)s, %(reason)s)
 select w.weights_hash, w.content
   from learning.versions v join learning.weights w using (weights_hash)
  where v.version_id = %(version)s
+
+-- version_to_replay --
+-- What was recorded of a version when it was trained.
+select stream, number, parent_id, weights_hash, manifest, text_hashes
+  from learning.versions where version_id = %(version)s

@@ -71,3 +71,12 @@ update learning.windows set online_at = clock_timestamp() where window_id = %(wi
 -- sweep --
 -- Close the gaps that nudges leave; says what it did.
 select what, subject from learning.sweep(nudge_after => make_interval(secs => %(nudge_after)s))
+
+-- verify_windows --
+-- What windows hold now against what they held when they became features; all that have a hash unless some are named.
+select w.window_id, w.stream, w.position, w.n, w.content_hash, learning.window_hash(w.window_id) as found,
+       (select count(*) from learning.read_window(w.window_id)) as events_left
+  from learning.windows w
+ where case when %(windows)s::bigint[] is null then w.content_hash is not null
+            else w.window_id = any (%(windows)s::bigint[]) end
+ order by w.window_id

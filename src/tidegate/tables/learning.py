@@ -187,6 +187,11 @@ windows = Table(
     moment("nudged_at", "When the sweep last repeated its task.", nullable=True),
     moment("finished_at", "When it was trained, parked or skipped.", nullable=True),
     moment("retried_at", "When an operator last asked for another round of attempts.", nullable=True),
+    Column(
+        "content_hash",
+        Text,
+        comment="sha256 over its events, by learning.window_hash, taken when its features were materialised.",
+    ),
     CheckConstraint("n > 0", name="window_not_empty"),
     CheckConstraint("t0 <= t1", name="window_times_in_order"),
     CheckConstraint("state in ('cut', 'ready', 'trained', 'parked', 'skipped')", name="window_state_known"),
@@ -368,7 +373,14 @@ versions = Table(
     document("scoring", "The linear terms of the score, as serving.recommend reads them."),
     document(
         "manifest",
-        "Parent, window, seed, settings, library versions, seconds of each step.",
+        "What it takes to train it again: parent, windows with their hashes, seed, settings, code, device.",
+    ),
+    Column(
+        "text_hashes",
+        LargeBinary,
+        nullable=False,
+        server_default=text(r"'\x'::bytea"),
+        comment="sha256 of the text of each item that it added, 32 bytes each, in the order of its weights.",
     ),
     Column(
         "verdict",
