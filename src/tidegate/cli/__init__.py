@@ -45,6 +45,7 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry("status:status", "Show streams, windows, versions, quarantine and leases."),
     "streams": Entry("streams:app", "List streams, add one, or change what makes one train."),
     "versions": Entry("versions:app", "List versions, look at one, or make one live."),
+    "replay": Entry("replay:replay", "Train a version again and compare the weights."),
     "windows": Entry("windows:app", "List windows, cut one, or retry a parked one."),
     "quarantine": Entry("quarantine:app", "Look at events that broke a rule."),
     "retention": Entry("retention:app", "Show what is past its retention, change that, or let it go."),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tidegate.cli.shown import say_json, say_table
+from tidegate.cli.verify import verify
 from tidegate.errors import BadRequest, UnknownStream
 from tidegate.events import DEFAULT_STREAM
 
@@ -16,6 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="List windows, cut one, or retry a parked one.",
 )
+app.command()(verify)
 
 
 @app.command("list")

@@ -13,8 +13,8 @@ select w.window_id, w.stream, w.position, w.n, extract(epoch from w.cut_at)::flo
  where w.window_id = %(window)s
 
 -- timelines --
--- The timelines of users with events in a range of positions: each user's rows up to the last position, newest first up
--- to a limit of events, in order. A row has an event at least, so the limit bounds the rows that are looked at, too.
+-- The timelines of users with events in a range of positions: all of their rows there and, of earlier ones, the newest up
+-- to a limit of events; in order. A row has an event at least, so the limit bounds the rows that are looked at, too.
 with learner as (
     select distinct user_id
       from features.user_timelines
@@ -24,9 +24,14 @@ with learner as (
 select t.user_id, t.position, t.item_ids, t.event_types, t.occurred, t.event_values
   from learner l
  cross join lateral (
-       select u.*, sum(u.n) over (order by u.position desc) - u.n as newer
+       select n.*, 0 as newer
+         from features.user_timelines n
+        where n.user_id = l.user_id and n.stream = %(stream)s and n.position between %(first)s and %(last)s
+          and n.position <> all (%(excluded)s::bigint[])
+        union all
+       select u.*, sum(u.n) over (order by u.position desc) - u.n
          from (select * from features.user_timelines h
-                where h.user_id = l.user_id and h.stream = %(stream)s and h.position <= %(last)s
+                where h.user_id = l.user_id and h.stream = %(stream)s and h.position < %(first)s
                   and h.position <> all (%(excluded)s::bigint[])
                 order by h.position desc
                 limit %(limit)s) u) t
