@@ -8,7 +8,7 @@ from alembic import op
 from migrations import sql_objects
 
 revision = "0050"
-down_revision = "0035"
+down_revision = "0064"
 
 REPLACED = (
     ("features_record_users", "features.record_users(bigint, bigint)"),
