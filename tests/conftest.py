@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import clone, drop
+from tests.support.processes import Command, tidegate
 from tidegate import migrate
 from tidegate.postgres import Database, EmbeddedServer
 from tidegate.postgres.profiles import TEST
@@ -88,6 +89,31 @@ def connection(database: Database) -> Iterator[psycopg.Connection]:
 def environment(database: Database) -> dict[str, str]:
     """The environment of a process that shall work on `database`."""
     return os.environ | {"TIDEGATE_DATABASE_URL": database.conninfo}
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Command:
+    """Run a command that must succeed; return what it printed."""
+
+    def command(*arguments: str) -> str:
+        done = tidegate(*arguments, environment=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return command
+
+
+@pytest.fixture
+def refuse(environment: dict[str, str]) -> Command:
+    """Run a command that must fail in one line; return that line."""
+
+    def command(*arguments: str) -> str:
+        done = tidegate(*arguments, environment=environment)
+        assert (done.returncode, done.stdout) == (1, ""), done.stdout
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        return done.stderr
+
+    return command
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,9 @@
 """The keeper: one small process that keeps everything moving, and that nothing waits for.
 
-It folds new batches into the live features, cuts what nudges missed, expires leases, repeats lost tasks,
-and hands tasks on where the broker is not PostgreSQL. Beside that, once an hour and in a thread of its own
-because it may take minutes, it makes partitions, seals days that are over, lets go of what is past its
-retention and has task results forgotten. Each of these is idempotent: two keepers do no harm, and without
+It folds new batches into the live features, cuts what nudges missed and what is due by schedule or by its kind,
+expires leases, repeats lost tasks, and hands tasks on where the broker is not PostgreSQL. Beside that, once an hour
+and in a thread of its own because it may take minutes, it makes partitions, seals days that are over, lets go of what
+is past its retention and has task results forgotten. Each of these is idempotent: two keepers do no harm, and without
 one reads stay right and only get slower.
 """
 
@@ -18,6 +18,7 @@ import psycopg
 
 from tidegate import lifetime
 from tidegate import log as logs
+from tidegate import schedules
 from tidegate.errors import TidegateError
 from tidegate.log import get_log
 from tidegate.queries import queries
@@ -28,6 +29,8 @@ log = get_log("keeper")
 
 FOLD_EVERY = 0.2  # seconds: the age of live features that are read without merging
 SWEEP_EVERY = 1.0  # seconds: what a lost nudge costs
+PLAN_EVERY = 1.0  # seconds: a changed schedule counts from then on
+LOOK_EVERY = 10.0  # seconds: a look at what waits reads up to 4,000 events a stream
 HOUSEKEEPING_EVERY = 3600.0  # seconds
 DAYS_AHEAD = 7
 RETRY_AFTER = 1.0  # seconds, while the database is away
@@ -75,6 +78,26 @@ def sweep() -> None:
         log.info("%s %s", what, subject)
 
 
+def cut_changed() -> None:
+    """Cut the streams whose waiting events are new in kind."""
+    for what, subject in connection().execute(queries["cut_changed"]).fetchall():
+        log.info("%s %s", what, subject)
+
+
+class Planner:
+    """Works out when schedules are due, and says once which cannot be read."""
+
+    def __init__(self) -> None:
+        self.said: set[str] = set()
+
+    def plan(self) -> None:
+        """Plan what nobody has planned yet."""
+        unreadable = {str(error) for error in schedules.plan(connection()).values()}
+        for error in sorted(unreadable - self.said):
+            log.warning("%s", error)
+        self.said = unreadable
+
+
 def make_partitions() -> None:
     """Make the partitions of the days to come."""
     row = connection().execute("select ingest.make_partitions(%s)", (DAYS_AHEAD,)).fetchone()
@@ -109,6 +132,7 @@ def rounds() -> list[list[Chore]]:
     """Return what this keeper does: a list for each thread, so that nothing slow holds the folding up."""
     every = [
         [Chore(FOLD_EVERY, fold), Chore(SWEEP_EVERY, sweep)],
+        [Chore(PLAN_EVERY, Planner().plan), Chore(LOOK_EVERY, cut_changed)],
         # In this order: what is past its retention need not be sealed.
         [Chore(HOUSEKEEPING_EVERY, work) for work in (make_partitions, let_go, seal, forget_results)],
     ]

@@ -9,6 +9,7 @@
     ├── BrokerUnavailable          tasks can be neither sent nor fetched
     ├── IngestError                a file or a request that cannot become events
     ├── BadRequest                 a question that cannot be answered as it was asked
+    │   └── UnreadableSchedule     a schedule that is not cron
     ├── UnknownStream              nobody made this stream
     ├── NoLiveVersion              nothing has been trained and promoted yet
     ├── WeightsMismatch            weights do not hash to their name
@@ -78,6 +79,15 @@ class BadRequest(TidegateError):
     """A question that cannot be answered as it was asked."""
 
     next_step = "Change it before you ask again."
+
+
+class UnreadableSchedule(BadRequest):
+    """A schedule that is not cron with five fields, or that is never due."""
+
+    next_step = (
+        "Write minute, hour, day of month, month and day of week, in UTC: '0 3 * * *' is three in the morning; "
+        "`tidegate streams set STREAM --schedule '0 3 * * *'`."
+    )
 
 
 class UnknownStream(TidegateError):

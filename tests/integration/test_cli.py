@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.support.learning import add_items, deploy_version, one
-from tests.support.processes import tidegate
+from tests.support.processes import Command, tidegate
 
 EVENT = "insert into ingest.behaviour_events (user_id, item_id, event_type) values (%s, %s, %s)"
 VECTORS = {"tea": [1.0, 0.0], "milk": [0.0, 1.0]}
-Command = Callable[..., str]
-
-
-@pytest.fixture
-def run(environment: dict[str, str]) -> Command:
-    """Run a command that must succeed; return what it printed."""
-
-    def command(*arguments: str) -> str:
-        done = tidegate(*arguments, environment=environment)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return command
-
-
-@pytest.fixture
-def refuse(environment: dict[str, str]) -> Command:
-    """Run a command that must fail in one line; return that line."""
-
-    def command(*arguments: str) -> str:
-        done = tidegate(*arguments, environment=environment)
-        assert (done.returncode, done.stdout) == (1, ""), done.stdout
-        assert len(done.stderr.splitlines()) == 1, done.stderr
-        return done.stderr
-
-    return command
 
 
 def test_recommend_shows_item_why_version_and_freshness(run: Command, connection: psycopg.Connection[Any]) -> None:
@@ -76,57 +49,6 @@ def test_status_shows_streams_quarantine_and_what_is_live(run: Command, connecti
         assert fact in shown
     [stream] = json.loads(run("status", "--json"))["streams"]
     assert (stream["waiting"], stream["live"]["number"], stream["windows"]) == (1, 1, {"trained": 1})
-
-
-def test_a_stream_is_added_changed_and_listed(
-    run: Command, refuse: Command, connection: psycopg.Connection[Any]
-) -> None:
-    run("streams", "add", "shop", "--threshold", "500", "--max-age", "60", "--no-repeats")
-    run("streams", "set", "shop", "--threshold", "700")
-    row = "select threshold, extract(epoch from max_age)::int, repeats from learning.streams where stream = 'shop'"
-    assert connection.execute(row.encode()).fetchone() == (700, 60, False)
-    run("streams", "set", "shop", "--max-age", "0", "--repeats")
-    assert connection.execute(row.encode()).fetchone() == (700, None, True)
-    assert [stream["stream"] for stream in json.loads(run("streams", "list", "--json"))] == [
-        "default",
-        "shop",
-    ]
-    assert "700" in run("streams", "list")
-    assert "exists" in refuse("streams", "add", "shop")
-    assert "nothing to change" in refuse("streams", "set", "shop")
-    assert "does not exist" in refuse("streams", "set", "nope", "--threshold", "7")
-
-
-def test_a_window_is_cut_by_hand_only_when_full_or_forced(
-    run: Command, refuse: Command, connection: psycopg.Connection[Any]
-) -> None:
-    assert "Write events first" in refuse("windows", "cut", "--force")
-    connection.execute(EVENT, ["a", "tea", "view"])
-    assert "--force" in refuse("windows", "cut")
-    assert "is cut" in run("windows", "cut", "--force")
-    [window] = json.loads(run("windows", "list", "--json"))
-    assert (window["state"], window["events"]) == ("cut", 1)
-    assert "default" in run("windows", "list", "--state", "cut")
-
-
-def test_a_parked_window_gets_another_round_of_attempts(
-    run: Command, refuse: Command, connection: psycopg.Connection[Any]
-) -> None:
-    connection.execute(EVENT, ["a", "tea", "view"])
-    window = one(connection, "select learning.cut_window('default', null, true)")
-    connection.execute("select features.materialise_window(%s)", [window])
-    assert "not parked" in refuse("windows", "retry", str(window))
-    for _ in range(3):
-        run_id = one(connection, "select run_id from learning.claim_window('default', 'w', '1 minute')")
-        connection.execute(
-            "update learning.runs set state = 'failed', error = 'e', finished_at = now() where run_id = %s",
-            [run_id],
-        )
-    assert ("parked", str(window)) in connection.execute("select * from learning.sweep()").fetchall()
-    assert "is ready again" in run("windows", "retry", str(window))
-    assert ("parked", str(window)) not in connection.execute("select * from learning.sweep()").fetchall()
-    assert one(connection, "select attempt from learning.claim_window('default', 'w', '1 minute')") == 4
-    assert "does not exist" in refuse("windows", "retry", "77")
 
 
 def test_deploying_shows_a_plan_asks_and_rolls_back(

@@ -29,7 +29,7 @@ WINDOW_COLUMNS: dict[str, dict[str, Any]] = {
     "parked": {"position": 7, "ready_at": "now", "finished_at": "now", "reason": "a test"},
     "skipped": {"position": 7, "ready_at": "now", "finished_at": "now", "reason": "a test"},
 }
-RUN_STATES = ("running", "succeeded", "failed", "expired")
+RUN_STATES = ("running", "succeeded", "failed", "expired", "released")
 RUN_WAYS = {("running", after) for after in RUN_STATES[1:]}
 INSERT = (
     "insert into learning.windows (stream, n, ids, t0, t1, state, position, ready_at, finished_at, reason)"

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+Command = Callable[..., str]
 TIDEGATE = [sys.executable, "-c", "from tidegate.cli import main; main()"]
 
 

@@ -46,7 +46,7 @@ COMMANDS: dict[str, Entry] = {
     "streams": Entry("streams:app", "List streams, add one, or change what makes one train."),
     "versions": Entry("versions:app", "List versions, look at one, or make one live."),
     "replay": Entry("replay:replay", "Train a version again and compare the weights."),
-    "windows": Entry("windows:app", "List windows, cut one, or retry a parked one."),
+    "windows": Entry("windows:app", "List windows, look at one, cut, verify, retry or skip one."),
     "quarantine": Entry("quarantine:app", "Look at events that broke a rule."),
     "retention": Entry("retention:app", "Show what is past its retention, change that, or let it go."),
     "serve": Entry("serve:serve", "Serve events, recommendations and figures over HTTP."),

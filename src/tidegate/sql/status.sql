@@ -42,27 +42,6 @@ select jsonb_build_object(
                       order by r.run_id), '[]')
                  from learning.runs r where r.state = 'running'))
 
--- list_streams --
--- The streams and what makes them train.
-select stream, threshold, extract(epoch from max_age)::float8 as max_age_seconds, repeats, created_at
-  from learning.streams order by stream
-
--- add_stream --
--- Make a stream.
-insert into learning.streams (stream, threshold, max_age, repeats)
-values (%(stream)s, coalesce(%(threshold)s, 10000), make_interval(secs => %(max_age)s), coalesce(%(repeats)s, true))
-    on conflict do nothing
-
--- change_stream --
--- Change what makes a stream train; null leaves a value as it is, a max_age of 0 takes it away.
-update learning.streams
-   set threshold = coalesce(%(threshold)s, threshold),
-       max_age = case when %(max_age)s::float8 is null then max_age
-                      when %(max_age)s::float8 = 0 then null
-                      else make_interval(secs => %(max_age)s::float8) end,
-       repeats = coalesce(%(repeats)s, repeats)
- where stream = %(stream)s
-
 -- list_versions --
 -- The versions, newest first, with the figures that the gate looked at.
 select v.version_id, v.stream, v.number, v.parent_id, v.window_id, w.n as events, v.verdict, v.reason, v.created_at,
@@ -89,35 +68,6 @@ select v.version_id, v.stream, v.number, v.parent_id, v.window_id, v.run_id, v.w
   from learning.versions v
   join learning.weights h using (weights_hash)
  where v.version_id = %(version)s
-
--- list_windows --
--- The windows, newest first, with their last run.
-select w.window_id, w.stream, w.position, w.n as events, w.state, w.reason, w.cut_at, w.ready_at, w.finished_at,
-       r.attempt, r.state as run_state, v.number as version_number, v.verdict
-  from learning.windows w
-  left join lateral (select * from learning.runs r where r.window_id = w.window_id
-                      order by attempt desc limit 1) r on true
-  left join learning.versions v on v.run_id = r.run_id
- where (%(stream)s::text is null or w.stream = %(stream)s) and (%(state)s::text is null or w.state = %(state)s)
- order by w.window_id desc
- limit %(limit)s
-
--- force_window --
--- Cut a window, full or not where forced.
-select learning.cut_window(%(stream)s, null, %(force)s)
-
--- waiting_events --
--- How full the next window of a stream is.
-select coalesce((select sum(n) from ingest.batches b where b.stream = s.stream), 0)::bigint, s.threshold
-  from learning.streams s where s.stream = %(stream)s
-
--- retry_window --
--- Give a parked window another round of attempts: its old runs count no more.
-select learning.retry_window(%(window)s)
-
--- window_state --
--- The state of a window.
-select state from learning.windows where window_id = %(window)s
 
 -- list_quarantine --
 -- Quarantined events, newest first.

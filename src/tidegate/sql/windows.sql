@@ -80,3 +80,53 @@ select w.window_id, w.stream, w.position, w.n, w.content_hash, learning.window_h
  where case when %(windows)s::bigint[] is null then w.content_hash is not null
             else w.window_id = any (%(windows)s::bigint[]) end
  order by w.window_id
+
+-- list_windows --
+-- The windows, newest first, with their last run.
+select w.window_id, w.stream, w.position, w.n as events, w.state, w.cause, w.reason, w.cut_at, w.ready_at,
+       w.finished_at, r.attempt, r.state as run_state, v.number as version_number, v.verdict
+  from learning.windows w
+  left join lateral (select * from learning.runs r where r.window_id = w.window_id
+                      order by attempt desc limit 1) r on true
+  left join learning.versions v on v.run_id = r.run_id
+ where (%(stream)s::text is null or w.stream = %(stream)s) and (%(state)s::text is null or w.state = %(state)s)
+ order by w.window_id desc
+ limit %(limit)s
+
+-- show_window --
+-- All about one window: its figures, its runs with their versions.
+select to_jsonb(w) - 'ids' || jsonb_build_object(
+           'id_ranges', (select count(*) from unnest(w.ids)),
+           'first_id', lower(w.ids),
+           'last_id', upper(w.ids) - 1,
+           'runs', (select coalesce(jsonb_agg(to_jsonb(r) - 'window_id' order by r.attempt), '[]')
+                      from learning.runs r where r.window_id = w.window_id),
+           'versions', (select coalesce(jsonb_agg(jsonb_build_object(
+                                  'version_id', v.version_id, 'number', v.number, 'run_id', v.run_id,
+                                  'verdict', v.verdict, 'reason', v.reason) order by v.version_id), '[]')
+                          from learning.versions v where v.window_id = w.window_id))
+  from learning.windows w where w.window_id = %(window)s
+
+-- force_window --
+-- Cut a window, full or not where forced.
+select learning.cut_window(%(stream)s, null, %(force)s)
+
+-- waiting_events --
+-- How full the next window of a stream is, and what holds it.
+select coalesce((select sum(n) from ingest.batches b where b.stream = s.stream), 0)::bigint, s.threshold,
+       learning.hold(s.stream)
+  from learning.streams s where s.stream = %(stream)s
+
+-- retry_window --
+-- Give a parked window another round of attempts: its old runs count no more.
+select learning.retry_window(%(window)s)
+
+-- skip_window --
+-- Give a parked window up.
+select learning.skip_window(%(window)s)
+
+-- window_state --
+-- The state of a window, its events, its reason, and how many windows of its stream wait.
+select w.state, w.stream, w.n, w.reason,
+       (select count(*) from learning.windows o where o.stream = w.stream and o.state in ('cut', 'ready'))
+  from learning.windows w where w.window_id = %(window)s
