@@ -16,9 +16,8 @@ from collections.abc import Callable
 
 import psycopg
 
-from tidegate import lifetime
+from tidegate import lifetime, schedules
 from tidegate import log as logs
-from tidegate import schedules
 from tidegate.errors import TidegateError
 from tidegate.log import get_log
 from tidegate.queries import queries
