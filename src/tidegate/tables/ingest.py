@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     Float,
     Identity,
+    Index,
     Integer,
     Interval,
     PrimaryKeyConstraint,
@@ -61,7 +63,7 @@ behaviour_events = Table(
         "occurred_at",
         Time,
         server_default=text("now()"),
-        comment="When it happened; later than five minutes from now: quarantined.",
+        comment="When it happened; a rule says how far from the future it may be.",
     ),
     Column(
         "ingested_at",
@@ -74,7 +76,7 @@ behaviour_events = Table(
     Column(
         "client_key",
         Text,
-        comment="The application's own key of the event, handed on as it is.",
+        comment="The application's own key of the event: a repeat within the horizon is dropped. Null or empty: none.",
     ),
     PrimaryKeyConstraint("event_id", "ingested_at"),
     schema="ingest",
@@ -154,10 +156,140 @@ quarantined_events = Table(
     Column("event", JSONB, nullable=False, comment="The row as it was written."),
     Column("reason", Text, nullable=False, comment="The rule that it broke."),
     moment("quarantined_at", "When.", now=True),
+    moment("redriven_at", "When it passed after all; null: it is still in quarantine.", nullable=True),
+    Column("event_id", BigInteger, comment="The event that it became; null for a repeat of one that had come again."),
+    CheckConstraint("event_id is null or redriven_at is not null", name="an_event_was_redriven"),
     schema="ingest",
     comment="Events that broke a rule, with the rule. Nothing is lost silently.",
 )
 
+rules = Table(
+    "rules",
+    metadata,
+    Column("rule_id", Integer, Identity(always=True), primary_key=True, comment="Name of the row."),
+    Column("name", Text, nullable=False, comment="The reason that a quarantined event shows."),
+    Column(
+        "kind",
+        Text,
+        nullable=False,
+        comment="type, range, allowed, reference, future, rate, duplicate or expression.",
+    ),
+    Column(
+        "severity",
+        Text,
+        nullable=False,
+        server_default=text("'quarantine'"),
+        comment="quarantine: the event is set aside; warn: it stays, and ingest.warnings gets a row.",
+    ),
+    Column("stream", Text, comment="Only events of this stream; null: all."),
+    Column("event_type", Text, comment="Only events of this type; null: all."),
+    Column("field", Text, comment="What is looked at: a column, or context.KEY."),
+    Column("type", Text, comment="Of kind type: number, text, boolean or timestamp."),
+    Column("lowest", Float(53), comment="Of kind range: the smallest value that is allowed; null: any."),
+    Column("highest", Float(53), comment="Of kind range: the largest value that is allowed; null: any."),
+    Column("allowed", ARRAY(Text), comment="Of kind allowed: the values."),
+    Column(
+        "seconds",
+        Integer,
+        comment="Of kinds future, rate and duplicate: how far from now, in how long, how close together.",
+    ),
+    Column("most", Integer, comment="Of kind rate: so many events of a user within the seconds are allowed."),
+    Column("expression", Text, comment="Of kind expression: SQL over the event's columns that must hold; null holds."),
+    Column("enabled", Boolean, nullable=False, server_default=text("true"), comment="Whether it is in force."),
+    moment("created_at", "When.", now=True),
+    UniqueConstraint("name"),
+    CheckConstraint("length(name) between 1 and 200", name="name_has_1_to_200_characters"),
+    CheckConstraint(
+        "kind in ('type', 'range', 'allowed', 'reference', 'future', 'rate', 'duplicate', 'expression')",
+        name="kind_is_known",
+    ),
+    CheckConstraint("severity in ('quarantine', 'warn')", name="severity_is_known"),
+    CheckConstraint(
+        "(kind = 'type') = (type is not null) and type in ('number', 'text', 'boolean', 'timestamp')"
+        " and (type is null or field like 'context._%')",
+        name="type_is_of_a_context_key",
+    ),
+    CheckConstraint(
+        "(kind = 'range') = (lowest is not null or highest is not null)"
+        " and (kind <> 'range' or field = 'value' or field like 'context._%')"
+        " and lowest - lowest = 0 and highest - highest = 0 and lowest <= highest",
+        name="range_has_finite_bounds_on_a_number",
+    ),
+    CheckConstraint(
+        "(kind = 'allowed') = (allowed is not null) and cardinality(allowed) > 0"
+        " and (kind <> 'allowed' or field in ('user_id', 'item_id', 'event_type') or field like 'context._%')",
+        name="allowed_has_values_of_a_text",
+    ),
+    CheckConstraint("kind <> 'reference' or field in ('item_id', 'user_id')", name="reference_is_to_an_item_or_a_user"),
+    CheckConstraint(
+        "(kind in ('future', 'rate', 'duplicate')) = (seconds is not null) and seconds between 0 and 31622400",
+        name="seconds_are_at_most_a_year",
+    ),
+    CheckConstraint("(kind = 'rate') = (most is not null) and most >= 1", name="rate_has_a_limit"),
+    CheckConstraint("(kind = 'expression') = (expression is not null)", name="expression_is_given"),
+    CheckConstraint(
+        "(field is not null) = (kind in ('type', 'range', 'allowed', 'reference'))",
+        name="field_is_given_where_looked_at",
+    ),
+    schema="ingest",
+    comment="What events must be, beyond what every step relies on."
+    " A change compiles the enabled rules into functions.",
+)
+
+warnings = Table(
+    "warnings",
+    metadata,
+    Column("warning_id", BigInteger, Identity(always=True), primary_key=True, comment="Name of the row."),
+    Column(
+        "rule", Text, nullable=False, comment="The rule that events broke; or that their client key was seen before."
+    ),
+    Column("n", Integer, nullable=False, comment="How many events of one statement."),
+    Column("example", JSONB, nullable=False, comment="One of them."),
+    moment("warned_at", "When.", now=True),
+    CheckConstraint("n >= 1", name="warning_is_about_an_event"),
+    schema="ingest",
+    comment="Events that broke a rule of severity warn and stayed, and repeats that were dropped:"
+    " one row a statement and rule.",
+)
+
+recent_events = Table(
+    "recent_events",
+    metadata,
+    Column("stream", Text, nullable=False, comment="Stream of the event."),
+    Column("user_id", Text, nullable=False, comment="Who."),
+    Column("item_id", Text, nullable=False, comment="What."),
+    Column("event_type", Text, nullable=False, comment="Which type."),
+    Column("occurred_at", Time, nullable=False, comment="When it happened."),
+    Column("received_at", Time, nullable=False, server_default=text("now()"), comment="When it was written."),
+    Index("recent_events_user_id_occurred_at_idx", "user_id", "occurred_at"),
+    schema="ingest",
+    comment="What rate and duplicate rules remember; written only while one is enabled, and never updated.",
+    prefixes=["UNLOGGED"],
+    postgresql_with={"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "20000"},
+)
+
+client_keys = Table(
+    "client_keys",
+    metadata,
+    Column("stream", Text, comment="Stream of the event."),
+    Column("client_key", Text, comment="The application's own key of the event."),
+    Column("event_id", BigInteger, nullable=False, comment="The event that came first."),
+    Column("seen_at", Time, nullable=False, server_default=text("now()"), comment="When."),
+    PrimaryKeyConstraint("stream", "client_key"),
+    Index("client_keys_seen_at_idx", "seen_at", postgresql_using="brin"),
+    schema="ingest",
+    comment="Client keys within the horizon: an event whose key is here is a repeat.",
+)
+
+batch_keys = Table(
+    "batch_keys",
+    metadata,
+    Column("batch_key", Text, primary_key=True, comment="The application's own key of a batch."),
+    Column("begun_by", BigInteger, nullable=False, comment="Number of the transaction that has begun it."),
+    Column("begun_at", Time, nullable=False, comment="Start of that transaction."),
+    schema="ingest",
+    comment="Batches that have been written within the horizon: ingest.begin_batch() says no to their keys.",
+)
 
 files = Table(
     "files",
