@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql as pg
 
 revision = "0020"
-down_revision = "0035"
+down_revision = "0036"
 
 Time = sa.DateTime(timezone=True)
 
