@@ -46,9 +46,7 @@ def test_a_repeat_is_in_no_window(connection: psycopg.Connection[Any]) -> None:
     insert(connection, keyed("1"))
     insert(connection, keyed("1"), keyed("2"))
     window = one(connection, "select learning.cut_window('default', null, true)")
-    keys = connection.execute(
-        "select client_key from learning.read_window(%s) order by event_id", [window]
-    ).fetchall()
+    keys = connection.execute("select client_key from learning.read_window(%s) order by event_id", [window]).fetchall()
     assert keys == [("1",), ("2",)]
 
 
