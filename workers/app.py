@@ -22,9 +22,13 @@ QUEUES = ("features", "gpu", "housekeeping")
 
 
 def broker(settings: Settings) -> dict[str, Any]:
-    """Return the broker's part of the configuration: PostgreSQL itself, unless another is named."""
+    """Return the broker's part of the configuration: PostgreSQL itself, unless another is named.
+
+    `visibility_seconds` is how long a task that a worker has taken stays hidden from the others. It is longer
+    than any step but training: a training task that is repeated finds its window claimed, and ends.
+    """
     if settings.broker_url:
-        return {"broker_url": settings.broker_url}
+        return {"broker_url": settings.broker_url, "broker_transport_options": elsewhere(settings)}
     transport.register()
     return {
         "broker_url": f"{transport.SCHEME}://localhost",  # the name is not used, and missed where there is none
@@ -37,12 +41,24 @@ def broker(settings: Settings) -> dict[str, Any]:
             "wait_time_seconds": 0,
             "use_notify": True,
             "notify_throttle_interval_ms": 0,
-            # Longer than any step but training; a repeated training task finds the window claimed and ends.
-            "visibility_timeout": 300,
+            "visibility_timeout": settings.visibility_seconds,
             "pool_size": 4,
             # Without it a worker waits 30 s for each connection while the database restarts.
             "pool_timeout": 5,
         },
+    }
+
+
+def elsewhere(settings: Settings) -> dict[str, Any]:
+    """Return the options of another broker. RabbitMQ sees a dead worker's connection end and needs none."""
+    if not settings.broker_url or not settings.broker_url.startswith(("redis", "rediss", "sentinel", "valkey")):
+        return {}
+    return {
+        # Redis does not see a worker die either: the stock hour is how long its tasks would lie.
+        "visibility_timeout": settings.visibility_seconds,
+        # Looked after every ten seconds; stock looks at every tenth of these looks only.
+        "unacked_restore_interval": min(10, settings.visibility_seconds),
+        "unacked_restore_throttle": 1,
     }
 
 

@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     result_backend: str | None = Field(
         None, repr=False, description="Where task results go; unset = the same database."
     )
+    visibility_seconds: int = Field(
+        300, ge=1, description="Seconds after which a task whose worker died is given to another (PostgreSQL, Redis)."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where training runs; auto = a GPU if any.")
     text_model: Path | None = Field(None, description="Folder of a BERT-family text encoder; unset = packaged MiniLM.")
     http_host: str = Field("127.0.0.1", description="Address that the HTTP app listens on.")
