@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -157,6 +158,13 @@ class QueueContract:
         assert workplace.ask("result", task=task) == "orphan"
         assert workplace.noted("orphan began") >= 2
         assert workplace.noted("orphan ended") == 1
+
+    def test_a_burst_is_worked_through_without_pauses(self, workplace: Workplace) -> None:
+        started = time.monotonic()
+        for task in [workplace.ask("send", name="contract.note", word="burst") for _ in range(30)]:
+            workplace.ask("result", task=task)
+        # A worker that slept a second whenever both its hands were full would take fifteen.
+        assert time.monotonic() - started < 8
 
     def test_windows_of_a_stream_keep_their_order_whatever_the_queue_does(self, workplace: Workplace) -> None:
         windows = []
