@@ -59,7 +59,6 @@ class Channel(pgmq.Channel):
         )
         super()._delete(queue, *args, **kwargs)
 
-
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         """Delete the message, and say that there is room for another."""
         super().basic_ack(delivery_tag, multiple)

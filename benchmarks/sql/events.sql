@@ -71,3 +71,8 @@ select * from serving.rank(%(user)s, 10, 'default')
 -- newest_latency --
 -- Seconds from the crossing insert's look at the threshold to the cut of the newest window.
 select extract(epoch from cut_at - crossed_at)::float8 from learning.windows order by window_id desc limit 1
+
+-- send_burst --
+-- Send small tasks: there is nothing to cut.
+select count(learning.send_task('features', 'tidegate.cut_window', '{"stream": "nobody"}'))
+  from generate_series(1, %(n)s)
