@@ -7,10 +7,12 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Float,
     MetaData,
+    Text,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -54,3 +56,15 @@ def count(name: str, comment: str) -> Column[int]:
 def amount(name: str, comment: str) -> Column[float]:
     """Return a double precision column that starts at zero."""
     return Column(name, Float(53), nullable=False, server_default=text("0"), comment=comment)
+
+
+def figure_columns() -> list[Column[Any]]:
+    """Return a figure of a window or a batch, and how unusual it was."""
+    return [
+        Column("figure", Text, nullable=False, comment="log_rate, share_view, new_users …; see learning.measure_events."),
+        Column("value", Float(53), nullable=False, comment="What was measured."),
+        Column("median", Float(53), comment="The median of what was usual; null where there was too little past."),
+        Column("mad", Float(53), comment="The median distance from that median."),
+        Column("z", Float(53), comment="The robust z-score: 0.6745 (value - median) / mad, the mad at least its floor."),
+        Column("suspicious", Boolean, nullable=False, comment="Whether the score reached the stream's suspicion_z."),
+    ]

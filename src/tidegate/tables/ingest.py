@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INT8MULTIRANGE, JSONB
 
-from tidegate.tables.columns import Time, count, metadata, moment
+from tidegate.tables.columns import Time, count, figure_columns, metadata, moment
 
 behaviour_events = Table(
     "behaviour_events",
@@ -350,4 +350,18 @@ unfolded_batches = ledger(
     "unfolded_batches",
     "features",
     "Batches that the keeper has not folded into the live features yet.",
+)
+
+batch_figures = Table(
+    "batch_figures",
+    metadata,
+    Column("stream", Text, nullable=False, comment="Stream of the batch."),
+    Column("lo", BigInteger, nullable=False, comment="Its smallest event_id, which is its name."),
+    Column("n", Integer, nullable=False, comment="Number of its events."),
+    *figure_columns(),
+    moment("noted_at", "When it was measured.", now=True),
+    PrimaryKeyConstraint("stream", "lo", "figure"),
+    Index("batch_figures_noted_at_idx", "noted_at"),
+    schema="ingest",
+    comment="What each large batch measured before it was folded, against earlier ones of its stream; for thirty days.",
 )

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INT8MULTIRANGE
 
-from tidegate.tables.columns import Time, document, metadata, moment
+from tidegate.tables.columns import Time, document, figure_columns, metadata, moment
 
 streams = Table(
     "streams",
@@ -103,6 +103,20 @@ streams = Table(
         server_default=text("false"),
         comment="Whether its windows' events outlive retention, so that a replay can read them.",
     ),
+    Column(
+        "suspicion",
+        Text,
+        nullable=False,
+        server_default=text("'tighten'"),
+        comment="What becomes of a suspicious window: ignore; tighten: a stricter gate; park: an operator looks first.",
+    ),
+    Column(
+        "suspicion_z",
+        Float(53),
+        nullable=False,
+        server_default=text("8"),
+        comment="A window is suspicious when a figure has a robust z-score of so much.",
+    ),
     CheckConstraint("threshold > 0", name="threshold_positive"),
     CheckConstraint("max_age > interval '0'", name="max_age_positive"),
     CheckConstraint("new_item_share > 0 and new_item_share <= 1", name="new_item_share_is_a_share"),
@@ -113,6 +127,8 @@ streams = Table(
     CheckConstraint("budget_seconds > 0", name="budget_positive"),
     CheckConstraint("max_attempts > 0", name="max_attempts_positive"),
     CheckConstraint("on_parked in ('continue', 'stop')", name="on_parked_known"),
+    CheckConstraint("suspicion in ('ignore', 'tighten', 'park')", name="suspicion_known"),
+    CheckConstraint("suspicion_z > 0", name="suspicion_z_positive"),
     CheckConstraint("length(stream) between 1 and 64", name="stream_has_1_to_64_characters"),
     schema="learning",
     comment="A stream of events with a model of its own, and what makes it train.",
@@ -192,6 +208,13 @@ windows = Table(
         Text,
         comment="sha256 over its events, by learning.window_hash, taken when its features were materialised.",
     ),
+    Column(
+        "suspicious",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Whether a figure was far from what is usual when it was measured: learning.window_figures says which.",
+    ),
     CheckConstraint("n > 0", name="window_not_empty"),
     CheckConstraint("t0 <= t1", name="window_times_in_order"),
     CheckConstraint("state in ('cut', 'ready', 'trained', 'parked', 'skipped')", name="window_state_known"),
@@ -225,6 +248,22 @@ windows = Table(
     schema="learning",
     comment="A fixed set of events of one stream. No committed event is in none or in two.",
     postgresql_with={"fillfactor": "90", "autovacuum_vacuum_scale_factor": "0.05"},
+)
+
+window_figures = Table(
+    "window_figures",
+    metadata,
+    Column(
+        "window_id",
+        BigInteger,
+        ForeignKey("learning.windows.window_id"),
+        nullable=False,
+        comment="The window.",
+    ),
+    *figure_columns(),
+    PrimaryKeyConstraint("window_id", "figure"),
+    schema="learning",
+    comment="What each window measured, against the last ordinary windows of its stream.",
 )
 
 fencing_tokens = Sequence("fencing_tokens", schema="learning", metadata=metadata)
