@@ -244,6 +244,7 @@ def judge_candidate(
         ranked["candidate"].rank,
         ranked["popularity"].rank,
         ranked["live"].rank if "live" in ranked else None,
+        tightened=material.task.tightened,
     )
     return verdict, [e for name, events in ranked.items() for e in figures(name, "holdout", events)]
 

@@ -58,6 +58,7 @@ def manifest(
         "windows": learned_windows(connection, task),
         "replayed": replayed_windows(connection, material),
         "excluded": task.excluded,
+        "tightened": task.tightened,
         "read": material.read,
         "events": task.n,
         "items_added": len(material.catalogue),

@@ -52,6 +52,7 @@ class Task:
     parent_position: int | None
     learned_until: float | None  # unix seconds: the parent has not learned from events at or after this time
     excluded: list[int]  # positions of parked and skipped windows, smaller than its own
+    tightened: bool = False  # whether a window that no live version has learned yet is suspicious
 
     @property
     def first(self) -> int:

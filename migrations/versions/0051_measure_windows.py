@@ -8,9 +8,9 @@ from alembic import op
 from migrations import sql_objects
 
 revision = "0051"
-down_revision = "HEAD"
+down_revision = "0036"
 
-FIGURE = "log_rate, share_view, new_users …; see learning.measure_events."
+FIGURE = "log_rate, share_view … of learning.measure_events."
 MADE = (
     ("learning_measure_events", "learning.measure_events(text, int8multirange, timestamptz, timestamptz)"),
     ("learning_judge_figures", "learning.judge_figures(jsonb, jsonb, double precision)"),
@@ -25,10 +25,10 @@ def figure_columns() -> list[sa.Column]:
     return [
         sa.Column("figure", sa.Text(), nullable=False, comment=FIGURE),
         sa.Column("value", sa.Float(53), nullable=False, comment="What was measured."),
-        sa.Column("median", sa.Float(53), comment="The median of what was usual; null where there was too little past."),
+        sa.Column("median", sa.Float(53), comment="Median of what was usual; null with too little past."),
         sa.Column("mad", sa.Float(53), comment="The median distance from that median."),
-        sa.Column("z", sa.Float(53), comment="The robust z-score: 0.6745 (value - median) / mad, the mad at least its floor."),
-        sa.Column("suspicious", sa.Boolean(), nullable=False, comment="Whether the score reached the stream's suspicion_z."),
+        sa.Column("z", sa.Float(53), comment="Robust z-score: 0.6745 (value - median) / mad or its floor."),
+        sa.Column("suspicious", sa.Boolean(), nullable=False, comment="Whether the score reached suspicion_z."),
     ]
 
 
@@ -59,7 +59,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("stream", "lo", "figure", name="batch_figures_pkey"),
         schema="ingest",
-        comment="What each large batch measured before it was folded, against earlier ones of its stream; for thirty days.",
+        comment="What each large batch measured before it was folded, against earlier ones; for thirty days.",
     )
     op.create_index("batch_figures_noted_at_idx", "batch_figures", ["noted_at"], schema="ingest")
     for name, _ in MADE:
@@ -76,7 +76,7 @@ def add_policy() -> None:
             sa.Text(),
             server_default=sa.text("'tighten'"),
             nullable=False,
-            comment="What becomes of a suspicious window: ignore; tighten: a stricter gate; park: an operator looks first.",
+            comment="What a suspicious window meets: ignore, tighten (a stricter gate), park (an operator).",
         ),
         schema="learning",
     )
@@ -102,7 +102,7 @@ def add_policy() -> None:
             sa.Boolean(),
             server_default=sa.text("false"),
             nullable=False,
-            comment="Whether a figure was far from what is usual when it was measured: learning.window_figures says which.",
+            comment="Whether a figure was far from the usual: learning.window_figures says which.",
         ),
         schema="learning",
     )

@@ -53,8 +53,12 @@ def judge(
     candidate: np.ndarray,
     popularity: np.ndarray,
     live: np.ndarray | None,
+    tightened: bool = False,
 ) -> Verdict:
-    """Judge a candidate by the ranks (n,) that it, popularity and the live version give the same later events (n,)."""
+    """Judge a candidate by the ranks (n,) that it, popularity and the live version give the same later events (n,).
+
+    Tightened, after a suspicious window, it must be better than the live version beyond doubt and not only on average.
+    """
     if len(candidate) < LEAST_EVENTS:
         return Verdict(
             "refuse",
@@ -78,4 +82,7 @@ def judge(
         f"(difference {new.mean() - old.mean():+.4f}, 90 % between {low:+.4f} and {high:+.4f}) "
         f"on {len(new)} later events"
     )
+    if tightened:
+        figures += "; tightened after a suspicious window: the lower end must lie above zero"
+        return Verdict("promote" if low > 0 else "refuse", figures)
     return Verdict("promote" if new.mean() >= old.mean() else "refuse", figures)

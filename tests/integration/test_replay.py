@@ -64,24 +64,12 @@ def tell(story: Story, shop: Shop) -> None:
     ask("update catalogue.items set title = 'something else entirely'")
     ask("insert into catalogue.items (item_id, title) values ('papaya', 'a papaya')")
     ask("""update learning.streams set settings = '{"epochs": 3, "rate": 0.1}'""")
-    retry(story.connection, poison)
+    ask("select learning.retry_window(%s)", [poison])
     story.versions.append(shop.train())
     shop.insert([("user-1", "saw", "purchase", 1.0, "2026-01-02")])  # late: it counts from the newest row on
     shop.sell(days=2)
     shop.cut()
     story.versions.append(shop.train())
-
-
-def retry(connection: psycopg.Connection[Any], window: int) -> None:
-    """Give a parked window a new position, as an operator's retry does."""
-    position = one(connection, "select max(position) + 1 from learning.windows")
-    connection.execute(
-        "with moved as (update features.user_timelines set position = %(to)s where position ="
-        " (select position from learning.windows where window_id = %(window)s))"
-        " update learning.windows set state = 'ready', reason = null, finished_at = null, retried_at = now(),"
-        " position = %(to)s where window_id = %(window)s",
-        {"to": position, "window": window},
-    )
 
 
 @pytest.fixture

@@ -62,6 +62,7 @@ def fold(connection: psycopg.Connection[Any]) -> int:
     """Fold as the keeper does; return the number of events."""
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read")
+        connection.execute("select ingest.note_batches()")
         row = connection.execute("select features.fold()").fetchone()
     return int(row[0]) if row else 0
 

@@ -5,7 +5,11 @@
 select w.window_id, w.stream, w.position, w.n, extract(epoch from w.cut_at)::float8 as cut_at, s.settings,
        v.version_id as parent_id, v.weights_hash as parent_hash, pw.position as parent_position,
        (v.manifest ->> 'learned_until')::float8 as learned_until,
-       array(select p from unnest(learning.excluded_positions(w.stream)) as p where p < w.position) as excluded
+       array(select p from unnest(learning.excluded_positions(w.stream)) as p where p < w.position) as excluded,
+       s.suspicion <> 'ignore' and exists (
+           select from learning.windows o
+            where o.stream = w.stream and o.suspicious and o.state not in ('parked', 'skipped')
+              and o.position > coalesce(pw.position, 0) and o.position <= w.position) as tightened
   from learning.windows w
   join learning.streams s using (stream)
   left join learning.versions v on v.version_id = serving.live_version(w.stream)

@@ -130,3 +130,9 @@ select learning.skip_window(%(window)s)
 select w.state, w.stream, w.n, w.reason,
        (select count(*) from learning.windows o where o.stream = w.stream and o.state in ('cut', 'ready'))
   from learning.windows w where w.window_id = %(window)s
+
+-- window_figures --
+-- What a window measured, the most unusual first.
+select figure, value, median, mad, z, suspicious from learning.window_figures
+ where window_id = %(window)s
+ order by suspicious desc, abs(z) desc nulls last, figure

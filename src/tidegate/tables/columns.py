@@ -61,10 +61,10 @@ def amount(name: str, comment: str) -> Column[float]:
 def figure_columns() -> list[Column[Any]]:
     """Return a figure of a window or a batch, and how unusual it was."""
     return [
-        Column("figure", Text, nullable=False, comment="log_rate, share_view, new_users …; see learning.measure_events."),
+        Column("figure", Text, nullable=False, comment="log_rate, share_view … of learning.measure_events."),
         Column("value", Float(53), nullable=False, comment="What was measured."),
-        Column("median", Float(53), comment="The median of what was usual; null where there was too little past."),
+        Column("median", Float(53), comment="Median of what was usual; null with too little past."),
         Column("mad", Float(53), comment="The median distance from that median."),
-        Column("z", Float(53), comment="The robust z-score: 0.6745 (value - median) / mad, the mad at least its floor."),
-        Column("suspicious", Boolean, nullable=False, comment="Whether the score reached the stream's suspicion_z."),
+        Column("z", Float(53), comment="Robust z-score: 0.6745 (value - median) / mad or its floor."),
+        Column("suspicious", Boolean, nullable=False, comment="Whether the score reached suspicion_z."),
     ]

@@ -363,5 +363,5 @@ batch_figures = Table(
     PrimaryKeyConstraint("stream", "lo", "figure"),
     Index("batch_figures_noted_at_idx", "noted_at"),
     schema="ingest",
-    comment="What each large batch measured before it was folded, against earlier ones of its stream; for thirty days.",
+    comment="What each large batch measured before it was folded, against earlier ones; for thirty days.",
 )

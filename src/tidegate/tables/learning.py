@@ -108,7 +108,7 @@ streams = Table(
         Text,
         nullable=False,
         server_default=text("'tighten'"),
-        comment="What becomes of a suspicious window: ignore; tighten: a stricter gate; park: an operator looks first.",
+        comment="What a suspicious window meets: ignore, tighten (a stricter gate), park (an operator).",
     ),
     Column(
         "suspicion_z",
@@ -213,7 +213,7 @@ windows = Table(
         Boolean,
         nullable=False,
         server_default=text("false"),
-        comment="Whether a figure was far from what is usual when it was measured: learning.window_figures says which.",
+        comment="Whether a figure was far from the usual: learning.window_figures says which.",
     ),
     CheckConstraint("n > 0", name="window_not_empty"),
     CheckConstraint("t0 <= t1", name="window_times_in_order"),
