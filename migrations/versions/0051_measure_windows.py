@@ -8,7 +8,7 @@ from alembic import op
 from migrations import sql_objects
 
 revision = "0051"
-down_revision = "0036"
+down_revision = "0022"
 
 FIGURE = "log_rate, share_view … of learning.measure_events."
 MADE = (
