@@ -1,28 +1,32 @@
 """What do cutting a window and reading it cost, and does history make them dearer?
 
-A window of 10,000 events is read against the plain range read of the same rows, over 30 daily partitions that hold
-200,000 events and then ten times as many: a window of one range of ids, one in blocks of 32 ids between which another
-stream has its own (what concurrent writers leave), and one of 10,000 ids of which none follows on another: the worst
-that there is, and without a bar. Cutting takes 10,000 single-row batches out of the
-ledger, against a bare DELETE of the same rows.
+A window of 10,000 events is read against the plain range read of the same rows, over 30 daily partitions, in one
+database with 200,000 events and in one with ten times as many, in turns: a window of one range of ids, one in blocks
+of 32 ids between which another stream has its own (what concurrent writers leave), and one of 10,000 ids of which
+none follows on another: the worst that there is, and without a bar. Cutting takes 10,000 single-row batches out of
+the ledger, against a bare DELETE of the same rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
 from benchmarks.measuring import milliseconds, queries, ratio, report, take_turns, throwaway_server
+from tidegate import migrate
+from tidegate.postgres import Database
 
 WINDOW = 10_000
 BLOCK = 32  # the identity's cache: ids that one session takes at once
 HISTORY = 200_000
 GROWN = 2_000_000
-READS = 40
-CUTS = 15
+READS = 150
+CUTS = 25
+BLOCKS = {"read": WINDOW, "read_blocks": BLOCK, "read_scattered": 1}
 BARS = {
     "read_ratio": "<= 1.5",
     "read_blocks_ratio": "<= 1.5",
@@ -72,35 +76,35 @@ def range_reader(connection: Connection, window: int) -> Callable[[], object]:
     return lambda: connection.execute(queries["read_range"], bounds).fetchone()
 
 
-def measure_reads(connection: Connection, windows: dict[str, int]) -> dict[str, list[float]]:
-    """Return the seconds of reading each window, and of reading the same rows as a range."""
-    ways = {name: reader(connection, window) for name, window in windows.items()}
-    ways |= {f"{name}_as_range": range_reader(connection, window) for name, window in windows.items()}
-    take_turns(ways, 6)  # statements are prepared, pages are read
-    return take_turns(ways, READS)
-
-
-def figures_of(seconds: dict[str, list[float]], windows: dict[str, int], suffix: str) -> dict[str, float]:
-    """Return ratios to the plain ranges, and milliseconds."""
-    ratios = {f"{name}_ratio{suffix}": ratio(seconds, name, f"{name}_as_range") for name in windows}
-    return ratios | {f"{name}_ms{suffix}": milliseconds(taken) for name, taken in seconds.items()}
-
-
-def compare_reads(connection: Connection) -> dict[str, float]:
-    """Return the figures of reading, at both sizes of history."""
+def make_history(connection: Connection, n: int) -> dict[str, int]:
+    """Make so many events of the past, and the windows to read; return these by name."""
     connection.execute(queries["make_past_days"], prepare=False)
     connection.execute("insert into learning.streams (stream) values ('other')")
-    fill_past(connection, HISTORY)
-    windows = {
-        name: make_window(connection, block)
-        for name, block in (("read", WINDOW), ("read_blocks", BLOCK), ("read_scattered", 1))
-    }
+    fill_past(connection, n)
+    windows = {name: make_window(connection, block) for name, block in BLOCKS.items()}
     connection.execute("vacuum analyze ingest.behaviour_events")
-    small = measure_reads(connection, windows)
-    fill_past(connection, GROWN - HISTORY)
-    large = measure_reads(connection, windows)
-    growth = milliseconds(large["read"]) / milliseconds(small["read"])
-    return figures_of(small, windows, "") | figures_of(large, windows, "_at_10x") | {"read_growth": round(growth, 2)}
+    return windows
+
+
+def readers(connection: Connection, n: int, suffix: str) -> dict[str, Callable[[], object]]:
+    """Return ways to read each window, and to read the same rows as a range."""
+    windows = make_history(connection, n)
+    ways = {f"{name}{suffix}": reader(connection, window) for name, window in windows.items()}
+    return ways | {f"{name}_range{suffix}": range_reader(connection, window) for name, window in windows.items()}
+
+
+def compare_reads(small: Connection, large: Connection) -> dict[str, float]:
+    """Return the figures of reading, at both sizes of history in turns."""
+    ways = readers(small, HISTORY, "") | readers(large, GROWN, "_at_10x")
+    take_turns(ways, 6)  # statements are prepared, pages are read
+    seconds = take_turns(ways, READS)
+    ratios = {
+        f"{name}_ratio{suffix}": ratio(seconds, f"{name}{suffix}", f"{name}_range{suffix}")
+        for suffix in ("", "_at_10x")
+        for name in BLOCKS
+    }
+    growth = {"read_growth": ratio(seconds, "read_at_10x", "read")}
+    return ratios | growth | {f"{name}_ms": milliseconds(taken) for name, taken in seconds.items()}
 
 
 def fill_ledger(connection: Connection) -> None:
@@ -131,10 +135,25 @@ def compare_cuts(connection: Connection) -> dict[str, float]:
     }
 
 
+@contextmanager
+def grown(database: Database) -> Iterator[Connection]:
+    """Yield a connection to another database on the same server."""
+    with database.connect(autocommit=True) as connection:
+        connection.execute("create database grown")
+    other = database.named("grown")
+    migrate.upgrade(other)
+    with other.connect(autocommit=True) as connection:
+        yield connection
+
+
 def main() -> None:
     """Print the figures of reading and cutting, and their bars."""
-    with throwaway_server() as (database, _), database.connect(autocommit=True) as connection:
-        figures = compare_reads(connection) | compare_cuts(connection)
+    with (
+        throwaway_server() as (database, _),
+        database.connect(autocommit=True) as connection,
+        grown(database) as large,
+    ):
+        figures = compare_reads(connection, large) | compare_cuts(connection)
     report("windows", figures, BARS)
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from alembic import op
-
 from migrations import sql_objects
 
 revision = "0037"
-down_revision = "0036"
+down_revision = "0022"
 
 
 def upgrade() -> None:
-    """Install it; replacing would keep the setting."""
-    op.execute("alter function learning.read_window(bigint) reset all")
+    """Install it."""
     sql_objects.install("functions", "learning_read_window", 3)
 
 
