@@ -5,7 +5,7 @@ from __future__ import annotations
 from migrations import sql_objects
 
 revision = "0037"
-down_revision = "0022"
+down_revision = "0051"
 
 
 def upgrade() -> None:
