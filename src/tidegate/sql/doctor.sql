@@ -28,6 +28,16 @@ with wanted (what, granted) as (
 select coalesce(array_agg(what order by what) filter (where not granted), '{}') as missing
 from wanted;
 
+-- doctor_trigger --
+-- How the trigger of the events is enabled: A always, O not in replica role, D not at all; null without one.
+select (
+    select t.tgenabled::text
+    from pg_trigger t
+    join pg_class c on c.oid = t.tgrelid
+    join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'ingest' and c.relname = 'behaviour_events' and t.tgname = 'receive_events'
+) as enabled;
+
 -- doctor_queue --
 -- Whether the queue is in this database. Not by to_regclass, which needs a right to look.
 select exists (
