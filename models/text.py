@@ -8,6 +8,7 @@ that has read everything. The weights are never trained here, so an embedding ma
 
 import hashlib
 import importlib.util
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,8 +47,9 @@ class TextEncoder:
 
     @property
     def dimensions(self) -> int:
-        """Return E, the width of an embedding."""
-        return int(self._load()[1].config.hidden_size)
+        """Return E, the width of an embedding; where the checkpoint's settings say it, nothing is loaded for it."""
+        settings = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        return int(settings.get("hidden_size") or self._load()[1].config.hidden_size)
 
     def encode(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> np.ndarray:
         """Return rows (n, E) float32 of length one, in the order of `texts`; an empty text is a row of zeros.

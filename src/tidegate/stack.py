@@ -22,7 +22,12 @@ from tidegate.errors import MissingPackage, TidegateError
 
 PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 15.0
-RESTART_SECONDS = 2.0
+LOOK_EVERY = 0.5  # seconds: how soon a death is seen
+# Pauses before a restart, in seconds. They double while a service keeps dying, so that one that cannot run does not
+# take the machine, and begin anew once one has got through its start.
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 30.0
+HEALTHY_SECONDS = 10.0
 
 CELERY = (
     sys.executable,
@@ -67,9 +72,13 @@ class Service:
     environment: Mapping[str, str]
     process: subprocess.Popen[str] = field(init=False)
     threads: list[threading.Thread] = field(default_factory=list)
+    started_at: float = 0.0  # monotonic seconds, as the next two
+    restart_at: float | None = None  # while it is dead and was noticed
+    pause: float = FIRST_PAUSE
 
     def start(self, say: Callable[[str, str], None]) -> None:
         """Start the process; `say(name, line)` gets each line of its output."""
+        self.started_at, self.restart_at = time.monotonic(), None
         self.process = subprocess.Popen(
             self.command,
             env=dict(self.environment),
@@ -86,6 +95,22 @@ class Service:
         reader = threading.Thread(target=hand_on, args=(self.name, self.process.stdout, say), daemon=True)
         reader.start()
         self.threads.append(reader)
+
+    def revive(self, say: Callable[[str, str], None]) -> None:
+        """Start it again if it has ended and its pause is over. Waits for nothing."""
+        if self.process.poll() is None:
+            return
+        now = time.monotonic()
+        if self.restart_at is None:
+            lived = now - self.started_at
+            if lived > HEALTHY_SECONDS:
+                self.pause = FIRST_PAUSE
+            self.restart_at = now + self.pause
+            code = self.process.returncode
+            say(self.name, f"{self.name} ended with exit code {code}; starting it again in {self.pause:.0f} s")
+            self.pause = min(2 * self.pause, LONGEST_PAUSE)
+        elif now >= self.restart_at:
+            self.start(say)
 
     def stop(self) -> None:
         """Ask it to end, and insist after STOP_SECONDS."""
@@ -159,16 +184,10 @@ class Stack:
                 )
 
     def supervise(self, stop: threading.Event) -> None:
-        """Start services again that end, until `stop` is set."""
-        while not stop.wait(0.5):
+        """Start services again that end, until `stop` is set; one that keeps ending holds no other up."""
+        while not stop.wait(LOOK_EVERY):
             for service in self.services.values():
-                if service.process.poll() is not None:
-                    self.say(
-                        service.name,
-                        f"{service.name} ended with exit code {service.process.returncode}; starting it again",
-                    )
-                    time.sleep(RESTART_SECONDS)
-                    service.start(self.say)
+                service.revive(self.say)
 
 
 def require(*packages: str) -> None:
