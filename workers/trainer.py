@@ -44,8 +44,9 @@ class Heartbeat:
         self.thread = threading.Thread(target=self.beat, daemon=True)
 
     def beat(self) -> None:
-        """Renew three times a lease, through outages too. A lost lease stays lost, and the next step says so."""
-        while not self.stop.wait(self.lease.total_seconds() / 3):
+        """Renew at once, then three times a lease, through outages too; a lost lease is left to the next step."""
+        ended = False
+        while not ended:
             try:
                 with database().connect(autocommit=True) as connection:
                     renew(connection, self.run, self.lease)
@@ -54,6 +55,7 @@ class Heartbeat:
                 return
             except (TidegateError, psycopg.Error) as error:
                 log.warning("heartbeat: %s", error)
+            ended = self.stop.wait(self.lease.total_seconds() / 3)
 
     def __enter__(self) -> None:
         self.thread.start()
@@ -96,28 +98,39 @@ def memory_mb() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def answer(run: Run, learner: Learner, lease: timedelta) -> dict[str, Any]:
-    """Train a run; return its report, or how it ended and the traceback."""
-    try:
-        with Heartbeat(run, lease):
-            report = learner.train(run, steps(run))
-    except LeaseLost as error:
-        log.warning("window %s: %s", run.window_id, error)
-        return {"ended": "lost", "error": str(error)}
-    except Exception as error:  # whatever it is, the parent writes it down
-        return {"ended": "outage" if is_outage(error) else "failed", "error": traceback.format_exc()}
-    return report | {"memory_mb": memory_mb()}
+def new_learner(lease: timedelta) -> Learner:
+    """Return a learner. Importing torch takes seconds, on a busy machine many: do it under a heartbeat."""
+    from workers.increment import Learner
+
+    return Learner(guarded(database(), lease))
+
+
+class Desk:
+    """Answers runs, with a learner that is made for the first of them."""
+
+    def __init__(self, lease: timedelta) -> None:
+        self.lease = lease
+        self.learner: Learner | None = None
+
+    def answer(self, run: Run) -> dict[str, Any]:
+        """Train a run; return its report, or how it ended and the traceback."""
+        try:
+            with Heartbeat(run, self.lease):
+                self.learner = self.learner or new_learner(self.lease)
+                report = self.learner.train(run, steps(run))
+        except LeaseLost as error:
+            log.warning("window %s: %s", run.window_id, error)
+            return {"ended": "lost", "error": str(error)}
+        except Exception as error:  # whatever it is, the parent writes it down
+            return {"ended": "outage" if is_outage(error) else "failed", "error": traceback.format_exc()}
+        return report | {"memory_mb": memory_mb()}
 
 
 def serve(runs: TextIO, answers: TextIO) -> None:
     """Answer runs until the input ends."""
-    # Imported here so that the heartbeat of nothing waits for torch.
-    from workers.increment import Learner
-
-    lease = timedelta(seconds=get_settings().lease_seconds)
-    learner = Learner(guarded(database(), lease))
+    desk = Desk(timedelta(seconds=get_settings().lease_seconds))
     for line in runs:
-        answers.write(json.dumps(answer(Run(**json.loads(line)), learner, lease)) + "\n")
+        answers.write(json.dumps(desk.answer(Run(**json.loads(line)))) + "\n")
         answers.flush()
 
 

@@ -57,8 +57,9 @@ def running() -> Iterator[World]:
 @pytest.fixture
 def stack(running: World) -> World:
     """The same; a cell that fails prints what the processes said."""
-    running.answers()
-    running.idle()
+    with told(running):
+        running.answers()
+        running.idle()
     running.lines.clear()
     return running
 
