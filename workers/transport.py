@@ -1,24 +1,32 @@
-"""PostgreSQL as Celery's broker: kombu's PGMQ transport with its four gaps closed.
+"""PostgreSQL as Celery's broker: kombu's PGMQ transport with its five gaps closed.
 
 As shipped, long reply-queue names are refused, and direct bindings live in the memory of one process, so that
 inspect and control never hear an answer. A worker that had its hands full does not notice when a task ends:
-it sleeps a second, and works through a burst at two tasks a second. The fourth gap, an overload of
+it sleeps a second, and works through a burst at two tasks a second; and one that could not acknowledge a task while the
+database was away keeps its hands full for ever. The fifth gap, an overload of
 `pgmq.send_topic`, is closed by a migration.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES, pgmq
+import psycopg
+from kombu.transport import TRANSPORT_ALIASES, pgmq, virtual
+from psycopg_pool import PoolTimeout
 
 SCHEME = "tidegate"
 # PGMQ takes 47 characters and adds a prefix of its own to index names.
 LONGEST_NAME = 44
+# One more than the client's pool holds connections: after a restart of the server each of them is found broken once.
+TRIES = 5
+
+log = logging.getLogger("kombu.pgmq")
 
 
 # How long a worker with full hands looks for nothing but an ended task, in seconds; then also for commands.
@@ -60,13 +68,23 @@ class Channel(pgmq.Channel):
         super()._delete(queue, *args, **kwargs)
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
-        """Delete the message, and say that there is room for another."""
-        super().basic_ack(delivery_tag, multiple)
-        self.connection.ended.set()
+        """Acknowledge a message; where the database is away it is delivered again, which every task bears."""
+        self._settle(lambda: super(Channel, self).basic_ack(delivery_tag, multiple), delivery_tag)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Give the message back or up, and say that there is room for another."""
-        super().basic_reject(delivery_tag, requeue)
+        """Reject a message; where the database is away it is delivered again."""
+        self._settle(lambda: super(Channel, self).basic_reject(delivery_tag, requeue), delivery_tag)
+
+    def _settle(self, settle: Callable[[], None], delivery_tag: str) -> None:
+        """Settle a message, or leave it to its visibility timeout; say that there is room for another."""
+        for _ in range(TRIES):
+            try:
+                settle()
+                break
+            except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+                log.warning("%s", error)
+        else:
+            virtual.Channel.basic_ack(self, delivery_tag)  # forget it here only
         self.connection.ended.set()
 
 

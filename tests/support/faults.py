@@ -59,6 +59,7 @@ DEFERRED = (
     " for each row execute function holding.wait({n})"
 )
 ARRIVED = f"select pid from pg_locks where locktype = 'advisory' and classid = {LOCKS} and objid = %s and not granted"
+LISTENING = "select count(*) from pg_stat_activity where query ilike 'listen%'"
 EVENTS = 300
 USERS = 30
 SHELVES = (("apple", "pear", "plum", "cherry", "grape"), ("hammer", "saw", "drill", "wrench", "chisel"))
@@ -116,6 +117,13 @@ class World:
         self.shop()
         return int(self.one("select learning.cut_window('default', null, true)"))
 
+    def send(self, window: int) -> None:
+        """Put a window's training on the queue once more."""
+        self.one(
+            "select learning.send_task('gpu', 'tidegate.train_window', jsonb_build_object('window_id', %s::bigint))",
+            [window],
+        )
+
     def trained(self, window: int, seconds: float = 60.0) -> None:
         """Wait until a window is trained."""
 
@@ -169,10 +177,12 @@ class World:
 
     @contextmanager
     def second_gpu_worker(self) -> Iterator[Service]:
-        """Run another gpu worker while the block is open."""
+        """Run another gpu worker while the block is open; it is ready when the block begins."""
+        listening = self.one(LISTENING)
         command = tuple("gpu2@%h" if word == "gpu@%h" else word for word in COMMANDS["gpu"])
         service = Service("gpu2", command, self.stack.services["gpu"].environment)
         service.start(self.say)
+        wait_until(lambda: self.one(LISTENING) > listening, 30, "the second worker listens")
         try:
             yield service
         finally:
@@ -211,7 +221,7 @@ class World:
             ).fetchall()
         except psycopg.Error as error:
             rows = [(str(error),)]
-        return "\n".join([*self.lines[-70:], *(" | ".join(map(str, row)) for row in rows)])
+        return "\n".join([*self.lines[-90:], *(" | ".join(map(str, row)) for row in rows)])
 
 
 class Hold:
