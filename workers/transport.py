@@ -2,9 +2,9 @@
 
 As shipped, long reply-queue names are refused, and direct bindings live in the memory of one process, so that
 inspect and control never hear an answer. A worker that had its hands full does not notice when a task ends:
-it sleeps a second, and works through a burst at two tasks a second; and one that could not acknowledge a task while the
-database was away keeps its hands full for ever. The fifth gap, an overload of
-`pgmq.send_topic`, is closed by a migration.
+it sleeps a second, and works through a burst at two tasks a second; and one that could not acknowledge a task
+while the database was away keeps its hands full for ever. The fifth gap, an overload of `pgmq.send_topic`, is
+closed by a migration.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ LONGEST_NAME = 44
 # One more than the client's pool holds connections: after a restart of the server each of them is found broken once.
 TRIES = 5
 
-log = logging.getLogger("kombu.pgmq")
-
-
 # How long a worker with full hands looks for nothing but an ended task, in seconds; then also for commands.
 GLANCE = 0.02
+
+log = logging.getLogger("kombu.pgmq")
 
 
 def short_name(name: str) -> str:
