@@ -134,11 +134,19 @@ lifetime = Table(
         server_default=text("interval '1 hour'"),
         comment="A day is indexed so long after its end: transactions that began in it have ended.",
     ),
+    Column(
+        "keep_keys",
+        Interval,
+        nullable=False,
+        server_default=text("interval '7 days'"),
+        comment="How long client keys and batch keys are known, and warnings kept: a repeat after that counts.",
+    ),
     CheckConstraint("one_row", name="lifetime_is_one_row"),
     CheckConstraint("keep_events >= interval '1 day'", name="events_are_kept_for_a_day"),
     CheckConstraint("keep_quarantine > interval '0'", name="keep_quarantine_positive"),
     CheckConstraint("keep_impressions > interval '0'", name="keep_impressions_positive"),
     CheckConstraint("seal_after >= interval '0'", name="seal_after_not_negative"),
+    CheckConstraint("keep_keys > interval '0'", name="keep_keys_positive"),
     schema="ingest",
     comment="How long events, quarantine and impressions are kept. The keeper obeys it once an hour.",
 )
@@ -161,6 +169,28 @@ quarantined_events = Table(
     CheckConstraint("event_id is null or redriven_at is not null", name="an_event_was_redriven"),
     schema="ingest",
     comment="Events that broke a rule, with the rule. Nothing is lost silently.",
+)
+
+raw_events = Table(
+    "raw_events",
+    metadata,
+    Column("stream", Text, comment="Stream that learns from it; empty: default."),
+    Column("user_id", Text, comment="Who."),
+    Column("item_id", Text, comment="What."),
+    Column("event_type", Text, comment="view, click, cart, purchase or rating."),
+    Column("value", Text, comment="A number."),
+    Column(
+        "occurred_at",
+        Text,
+        comment="ISO 8601, or seconds, milli-, micro- or nanoseconds since 1970; empty: now.",
+    ),
+    Column("context", Text, comment="JSON."),
+    Column("client_key", Text, comment="The application's own key of the event."),
+    schema="ingest",
+    comment="Events as text, for feeds without types: a trigger types them and hands them on."
+    " Empty after each commit. A column that you add goes into the context.",
+    prefixes=["UNLOGGED"],
+    postgresql_with={"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "5000"},
 )
 
 rules = Table(
