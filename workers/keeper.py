@@ -30,6 +30,7 @@ FOLD_EVERY = 0.2  # seconds: the age of live features that are read without merg
 SWEEP_EVERY = 1.0  # seconds: what a lost nudge costs
 PLAN_EVERY = 1.0  # seconds: a changed schedule counts from then on
 LOOK_EVERY = 10.0  # seconds: a look at what waits reads up to 4,000 events a stream
+FORGET_EVERY = 60.0  # seconds: what rate and duplicate rules remember too long
 HOUSEKEEPING_EVERY = 3600.0  # seconds
 DAYS_AHEAD = 7
 RETRY_AFTER = 1.0  # seconds, while the database is away
@@ -124,6 +125,13 @@ def seal() -> None:
         log.info("sealed %s", partition)
 
 
+def forget() -> None:
+    """Forget keys past the horizon, and events that no rule remembers."""
+    for what, n in connection().execute(queries["forget"]).fetchall():
+        if n:
+            log.info("forgot %s %s", f"{n:,}", what)
+
+
 def forget_results() -> None:
     """Have a worker delete expired task results."""
     connection().execute(queries["forget_results"])
@@ -133,7 +141,7 @@ def rounds() -> list[list[Chore]]:
     """Return what this keeper does: a list for each thread, so that nothing slow holds the folding up."""
     every = [
         [Chore(FOLD_EVERY, fold), Chore(SWEEP_EVERY, sweep)],
-        [Chore(PLAN_EVERY, Planner().plan), Chore(LOOK_EVERY, cut_changed)],
+        [Chore(PLAN_EVERY, Planner().plan), Chore(LOOK_EVERY, cut_changed), Chore(FORGET_EVERY, forget)],
         # In this order: what is past its retention need not be sealed.
         [Chore(HOUSEKEEPING_EVERY, work) for work in (make_partitions, let_go, seal, forget_results)],
     ]

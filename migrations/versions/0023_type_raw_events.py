@@ -8,7 +8,7 @@ from alembic import op
 from migrations import sql_objects
 
 revision = "0023"
-down_revision = "0022"
+down_revision = "0037"
 
 COLUMNS = {
     "stream": "Stream that learns from it; empty: default.",

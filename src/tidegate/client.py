@@ -35,6 +35,12 @@ class Interrupted(Exception):
     """The connection was lost before the commit: nothing happened, and trying again is safe."""
 
 
+class CommitUnknown(DatabaseUnavailable):
+    """The answer to a commit was lost."""
+
+    next_step = "It is not known whether the last write counts: look before you repeat it, or write with a batch key."
+
+
 class Client:
     """One database, by a pool of connections that threads share.
 
@@ -58,10 +64,25 @@ class Client:
             name=f"tidegate {source}",
         )
 
-    def record(self, given: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> Receipt:
-        """Write one event or many in one transaction; say which were quarantined, and why."""
+    def record(
+        self, given: Mapping[str, Any] | Iterable[Mapping[str, Any]], *, batch_key: str | None = None
+    ) -> Receipt:
+        """Write one event or many in one transaction; say which were quarantined, and why.
+
+        A `batch_key` makes it safe to write them again: within the horizon they count once, so a commit whose
+        answer is lost is repeated here.
+        """
         many = [given] if isinstance(given, Mapping) else list(given)
-        return self.run(lambda connection: events.record(connection, many))
+
+        def write(connection: psycopg.Connection[Any]) -> Receipt:
+            return events.record(connection, many, batch_key)
+
+        try:
+            return self.run(write)
+        except CommitUnknown:
+            if batch_key is None:
+                raise
+            return self.run(write)
 
     def recommend(self, user: str, k: int = 10, stream: str = events.DEFAULT_STREAM) -> list[Recommendation]:
         """Return the k best items for a user, the best first; an unknown user gets what is popular."""
@@ -103,10 +124,7 @@ class Client:
         except PoolTimeout as error:
             raise DatabaseUnavailable(f"No connection to {self._database}: {error}.") from None
         except psycopg.OperationalError as error:
-            raise DatabaseUnavailable(
-                f"The connection was lost while committing: {error}.",
-                "It is not known whether the last write counts: look before you repeat it.",
-            ) from None
+            raise CommitUnknown(f"The connection was lost while committing: {error}.") from None
 
     def _last_attempt(self, action: Callable[[psycopg.Connection[Any]], Answer]) -> Answer:
         try:

@@ -63,6 +63,7 @@ class Receipt:
 
     accepted: int
     quarantined: tuple[Quarantined, ...]
+    repeated: int = 0  # dropped: their client key, or the key of the whole batch, has been seen before
 
 
 def parse_event(event: Mapping[str, Any]) -> Row:
@@ -83,23 +84,39 @@ def check_names(event: object) -> None:
 _SHAPE = f"Its names are {', '.join(COLUMNS)}; whatever else you know goes into context, which is an object."
 
 
-def record(connection: psycopg.Connection[Any], events: Iterable[Mapping[str, Any]]) -> Receipt:
+def record(
+    connection: psycopg.Connection[Any], events: Iterable[Mapping[str, Any]], batch_key: str | None = None
+) -> Receipt:
     """Write events in one transaction (or within the caller's) and say which were quarantined, and why.
 
-    A missing `occurred_at` is now, a missing `stream` is 'default'. The role needs INSERT and SELECT on
-    `ingest.behaviour_events` and `ingest.quarantined_events`. Raises BadRequest for what is no event at all;
-    then nothing is written.
+    A missing `occurred_at` is now, a missing `stream` is 'default'. With a `batch_key` that has been committed
+    before, within the horizon, nothing is written. The role needs INSERT and SELECT on `ingest.behaviour_events`
+    and `ingest.quarantined_events`, and EXECUTE on `ingest.begin_batch`. Raises BadRequest for what is no event at
+    all; then nothing is written.
     """
     given = list(events)
     for event in given:
         check_names(event)
     rows, flawed = sort_out(given)
     with connection.transaction():
-        refused = _insert(connection, rows)
+        if batch_key is not None and not begin_batch(connection, batch_key):
+            return Receipt(0, (), repeated=len(given))
+        refused, repeated = _insert(connection, rows)
         quarantine(connection, flawed)
     quarantined = flawed + [Quarantined(place, given[place], reason) for place, reason in refused]
     quarantined.sort(key=lambda event: event.place)
-    return Receipt(len(given) - len(quarantined), tuple(quarantined))
+    return Receipt(len(given) - len(quarantined) - repeated, tuple(quarantined), repeated)
+
+
+def begin_batch(connection: psycopg.Connection[Any], key: str) -> bool:
+    """Tell whether the batch of this key is to be written: not if it has been. Raises BadRequest."""
+    try:
+        row = connection.execute(queries["begin_batch"], {"key": key}).fetchone()
+    except psycopg.errors.InvalidParameterValue:
+        raise BadRequest(
+            "A batch key has 1 to 256 characters.", "Name the batch by what you will know again."
+        ) from None
+    return row is not None and bool(row[0])
 
 
 def sort_out(events: Sequence[Mapping[str, Any]]) -> tuple[dict[int, Row], list[Quarantined]]:
@@ -129,13 +146,17 @@ def quarantine_mark(connection: psycopg.Connection[Any]) -> int:
     return int(row[0]) if row else 0
 
 
-def _insert(connection: psycopg.Connection[Any], rows: dict[int, Row]) -> list[tuple[int, str]]:
-    """Insert rows in one statement; return place and reason of those that the trigger has quarantined."""
+def _insert(connection: psycopg.Connection[Any], rows: dict[int, Row]) -> tuple[list[tuple[int, str]], int]:
+    """Insert rows in one statement; return place and reason of the quarantined ones, and how many were repeats."""
     if not rows:
-        return []
+        return [], 0
     mark = quarantine_mark(connection)
     columns = {column: [getattr(row, column) for row in rows.values()] for column in COLUMNS}
     inserted = connection.execute(queries["insert_events"], columns).fetchall()
     places = {event_id: place for (event_id,), place in zip(inserted, rows, strict=True)}
     refused = connection.execute(queries["quarantined_of"], {"mark": mark, "ids": list(places)})
-    return [(places[event_id], reason) for event_id, reason in refused]
+    found = [(places[event_id], reason) for event_id, reason in refused]
+    if not any(row.client_key for row in rows.values()):
+        return found, 0
+    stayed = connection.execute(queries["count_events"], {"ids": list(places)}).fetchone()
+    return found, len(rows) - len(found) - (stayed[0] if stayed else 0)

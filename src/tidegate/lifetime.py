@@ -35,6 +35,7 @@ class Lifetime:
     keep_quarantine: str | None
     keep_impressions: str | None
     seal_after: str
+    keep_keys: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def read_lifetime(connection: psycopg.Connection[Any]) -> Lifetime:
 
 def set_lifetime(connection: psycopg.Connection[Any], **changes: str | None) -> Lifetime:
     """Change how long things are kept; None leaves a value, 'forever' takes a limit away. Raises BadRequest."""
-    names = ("keep_events", "keep_quarantine", "keep_impressions", "seal_after")
+    names = ("keep_events", "keep_quarantine", "keep_impressions", "seal_after", "keep_keys")
     try:
         connection.execute(queries["set_lifetime"], {name: changes.get(name) for name in names})
     except psycopg.DataError as error:

@@ -45,8 +45,22 @@ def api(database: Database) -> Iterator[TestClient]:
 
 def test_one_event_is_accepted_and_committed(api: TestClient, connection: psycopg.Connection[Any]) -> None:
     answer = api.post("/events", json=TEA)
-    assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "quarantined": []})
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "quarantined": [], "repeated": 0})
     assert one(connection, "select sum(n) from ingest.batches") == 1
+
+
+def test_a_request_with_an_idempotency_key_counts_once(api: TestClient, connection: psycopg.Connection[Any]) -> None:
+    for accepted, repeated in ((2, 0), (0, 2)):
+        found = api.post("/events", json=[TEA, TEA], headers={"Idempotency-Key": "k"}).json()
+        assert (found["accepted"], found["repeated"]) == (accepted, repeated)
+    assert one(connection, "select sum(n) from ingest.batches") == 2
+    assert api.post("/events", json=TEA, headers={"Idempotency-Key": "k" * 257}).status_code == 400
+
+
+def test_an_event_with_a_client_key_counts_once(api: TestClient) -> None:
+    keyed = [TEA | {"client_key": "1"}, TEA | {"client_key": "1"}, TEA | {"client_key": "2", "event_type": "buy"}]
+    found = api.post("/events", json=keyed).json()
+    assert (found["accepted"], found["repeated"], len(found["quarantined"])) == (1, 1, 1)
 
 
 def test_a_list_is_accepted_but_for_what_breaks_a_rule(api: TestClient) -> None:

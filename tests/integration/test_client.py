@@ -61,6 +61,40 @@ def test_two_writers_hear_of_their_own_quarantined_events_only(client: tidegate.
     assert found == {name: {name} for name in "abcd"}
 
 
+def test_a_batch_key_counts_once_and_a_bad_one_writes_nothing(
+    client: tidegate.Client, connection: psycopg.Connection[Any]
+) -> None:
+    assert client.record([TEA, TEA], batch_key="k").accepted == 2
+    again = client.record([TEA, TEA], batch_key="k")
+    assert (again.accepted, again.repeated) == (0, 2)
+    with pytest.raises(BadRequest, match="1 to 256"):
+        client.record(TEA, batch_key="")
+    assert one(connection, "select sum(n) from ingest.batches") == 2
+
+
+def test_with_a_batch_key_a_commit_whose_answer_is_lost_is_repeated_and_counts_once(
+    client: tidegate.Client, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection dies after the server has committed and before the client hears of it."""
+    commit = psycopg.Connection.commit
+    lost: list[bool] = []
+
+    def commit_and_lose(own: psycopg.Connection[Any]) -> None:
+        commit(own)
+        if not lost:
+            lost.append(True)
+            raise psycopg.OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(psycopg.Connection, "commit", commit_and_lose)
+    monkeypatch.setattr(
+        psycopg.Transaction, "_commit", lambda self: commit_and_lose(self._conn) or iter(()), raising=False
+    )
+    receipt = client.record([TEA, TEA], batch_key="k")
+    assert lost == [True]
+    assert receipt.accepted + receipt.repeated == 2
+    assert one(connection, "select sum(n) from ingest.batches") == 2
+
+
 @pytest.mark.parametrize("event", [{"user": "a"}, TEA | {"when": 1}, "tea", None])
 def test_what_is_no_event_is_refused_and_nothing_is_written(
     client: tidegate.Client, connection: psycopg.Connection[Any], event: Any

@@ -128,7 +128,7 @@ def test_two_redrives_at_once_write_an_event_once(database: Database, connection
 
 
 def test_a_rehearsal_says_what_would_pass_and_changes_nothing(connection: psycopg.Connection[Any]) -> None:
-    insert(connection, VIEW | {"stream": "shop"}, VIEW | {"event_type": "stare"})
+    insert(connection, VIEW | {"stream": "shop"}, VIEW | {"stream": "shop", "event_type": "stare"})
     connection.execute("insert into learning.streams (stream) values ('shop')")
     with connection.transaction(force_rollback=True):
         assert redrive(connection) == {"passed": 1, "refused": 1}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -31,7 +31,7 @@ EVENT = {
         },
         "stream": {"type": "string", "default": events.DEFAULT_STREAM},
         "context": {"type": "object", "description": "Whatever else you know."},
-        "client_key": {"type": "string", "description": "Your own key of the event, handed on as it is."},
+        "client_key": {"type": "string", "description": "Your own key of the event: a repeat is dropped."},
     },
     "example": {"user_id": "ada", "item_id": "tea-3", "event_type": "purchase", "value": 4.5},
 }
@@ -56,6 +56,7 @@ class Receipt(BaseModel):
 
     accepted: int
     quarantined: list[QuarantinedEvent]
+    repeated: int = Field(0, description="Dropped: their client key, or the Idempotency-Key, has been seen before.")
 
 
 @router.post(
@@ -66,7 +67,15 @@ class Receipt(BaseModel):
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
     ),
 )
-async def record(request: Request, client: TheClient, figures: TheFigures) -> Receipt:
+async def record(
+    request: Request,
+    client: TheClient,
+    figures: TheFigures,
+    idempotency_key: Annotated[
+        str | None,
+        Header(min_length=1, max_length=256, description="Your own key of the request: sent again, it counts once."),
+    ] = None,
+) -> Receipt:
     """Write one behaviour event, or a list of up to 10,000, in one transaction.
 
     An event that breaks a rule is quarantined with its reason and the others are accepted. A body that has
@@ -74,13 +83,15 @@ async def record(request: Request, client: TheClient, figures: TheFigures) -> Re
     """
     given = await read_rows(request, "events")
     try:
-        receipt = await run_in_threadpool(client.record, given)
+        receipt = await run_in_threadpool(client.record, given, batch_key=idempotency_key)
     except BadRequest as error:
         raise IngestError(error.cause, error.next_step) from None
     figures.events.labels("accepted").inc(receipt.accepted)
     figures.events.labels("quarantined").inc(len(receipt.quarantined))
+    figures.events.labels("repeated").inc(receipt.repeated)
     return Receipt(
         accepted=receipt.accepted,
+        repeated=receipt.repeated,
         quarantined=[
             QuarantinedEvent(place=event.place, reason=event.reason, event=event.event) for event in receipt.quarantined
         ],

@@ -47,7 +47,8 @@ COMMANDS: dict[str, Entry] = {
     "versions": Entry("versions:app", "List versions, look at one, or make one live."),
     "replay": Entry("replay:replay", "Train a version again and compare the weights."),
     "windows": Entry("windows:app", "List windows, look at one, cut, verify, retry or skip one."),
-    "quarantine": Entry("quarantine:app", "Look at events that broke a rule."),
+    "rules": Entry("rules:app", "List, add, change, remove or try the rules that events must keep."),
+    "quarantine": Entry("quarantine:app", "Look at events that broke a rule, and let them go again."),
     "retention": Entry("retention:app", "Show what is past its retention, change that, or let it go."),
     "serve": Entry("serve:serve", "Serve events, recommendations and figures over HTTP."),
 }

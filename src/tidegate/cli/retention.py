@@ -38,14 +38,23 @@ def plan(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 @app.command("set")
-def set_retention(keep: Span = None, keep_quarantine: Span = None, keep_impressions: Span = None) -> None:
-    """Change how long events, quarantine and impressions are kept; what is not named stays."""
+def set_retention(
+    keep: Span = None, keep_quarantine: Span = None, keep_impressions: Span = None, keep_keys: Span = None
+) -> None:
+    """Change how long events, quarantine, impressions and client keys are kept; what is not named stays."""
     from tidegate.errors import BadRequest
     from tidegate.lifetime import set_lifetime
 
-    changes = {"keep_events": keep, "keep_quarantine": keep_quarantine, "keep_impressions": keep_impressions}
+    changes = {
+        "keep_events": keep,
+        "keep_quarantine": keep_quarantine,
+        "keep_impressions": keep_impressions,
+        "keep_keys": keep_keys,
+    }
     if not any(changes.values()):
-        raise BadRequest("There is nothing to change.", "Name --keep, --keep-quarantine or --keep-impressions.")
+        raise BadRequest(
+            "There is nothing to change.", "Name --keep, --keep-quarantine, --keep-impressions or --keep-keys."
+        )
     say_lifetime(_with_connection(lambda connection: set_lifetime(connection, **changes)))
     typer.echo("  the keeper applies it once an hour; see what would go with `tidegate retention`")
 

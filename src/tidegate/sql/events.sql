@@ -18,9 +18,22 @@ returning event_id
 
 -- quarantined_of --
 -- What became of these events in quarantine.
-select (event ->> 'event_id')::bigint, reason
-  from ingest.quarantined_events
- where quarantine_id > %(mark)s and (event ->> 'event_id')::bigint = any (%(ids)s)
+select i.event_id, q.reason
+  from ingest.quarantined_events q
+  join unnest(%(ids)s::bigint[]) as i (event_id) on i.event_id::text = q.event ->> 'event_id'
+ where q.quarantine_id > %(mark)s
+
+-- count_events --
+-- How many of the events that this transaction wrote are there: not quarantined, and no repeats.
+select count(*) from ingest.behaviour_events where event_id = any (%(ids)s) and ingested_at = now()
+
+-- begin_batch --
+-- Whether a batch is to be written: not if one of this key has been.
+select ingest.begin_batch(%(key)s)
+
+-- forget --
+-- Forget keys and warnings past the horizon, and events that no rule remembers.
+select f.what, f.n from ingest.lifetime l cross join lateral ingest.forget(l.keep_keys) f
 
 -- quarantine_events --
 -- Quarantine rows that cannot even be typed, as they were given.

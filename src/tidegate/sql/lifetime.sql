@@ -2,7 +2,8 @@
 
 -- lifetime --
 -- How long things are kept, as PostgreSQL writes intervals; null is for ever.
-select keep_events::text, keep_quarantine::text, keep_impressions::text, seal_after::text from ingest.lifetime
+select keep_events::text, keep_quarantine::text, keep_impressions::text, seal_after::text, keep_keys::text
+  from ingest.lifetime
 
 -- set_lifetime --
 -- Change how long things are kept; null leaves a value as it is, 'forever' takes the limit away.
@@ -13,7 +14,8 @@ update ingest.lifetime
                               else nullif(%(keep_quarantine)s, 'forever')::interval end,
        keep_impressions = case when %(keep_impressions)s::text is null then keep_impressions
                                else nullif(%(keep_impressions)s, 'forever')::interval end,
-       seal_after = coalesce(%(seal_after)s::interval, seal_after)
+       seal_after = coalesce(%(seal_after)s::interval, seal_after),
+       keep_keys = coalesce(%(keep_keys)s::interval, keep_keys)
 
 -- retention_plan --
 -- The partitions past their retention, and what keeps each of them.

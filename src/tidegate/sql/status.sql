@@ -34,7 +34,8 @@ select jsonb_build_object(
     'unfolded_batches', (select count(*) from features.unfolded_batches),
     'unfolded_events', (select coalesce(sum(n), 0) from features.unfolded_batches),
     'quarantined', (select coalesce(jsonb_object_agg(q.reason, q.n), '{}')
-                      from (select reason, count(*) as n from ingest.quarantined_events group by reason) q),
+                      from (select reason, count(*) as n from ingest.quarantined_events
+                             where redriven_at is null group by reason) q),
     'leases', (select coalesce(jsonb_agg(jsonb_build_object(
                           'run_id', r.run_id, 'window_id', r.window_id, 'attempt', r.attempt, 'worker', r.worker,
                           'seconds', extract(epoch from clock_timestamp() - r.claimed_at),
@@ -68,16 +69,3 @@ select v.version_id, v.stream, v.number, v.parent_id, v.window_id, v.run_id, v.w
   from learning.versions v
   join learning.weights h using (weights_hash)
  where v.version_id = %(version)s
-
--- list_quarantine --
--- Quarantined events, newest first.
-select quarantine_id, quarantined_at, reason, event
-  from ingest.quarantined_events
- where %(reason)s::text is null or reason ilike '%%' || %(reason)s || '%%'
- order by quarantine_id desc
- limit %(limit)s
-
--- count_quarantine --
--- Quarantined events by reason.
-select reason, count(*) as events, max(quarantined_at) as last_at
-  from ingest.quarantined_events group by reason order by events desc, reason
