@@ -54,3 +54,10 @@ def test_every_route_is_listed() -> None:
 def test_no_link_leads_nowhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)", page.read_text())
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    promised = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "explanation" / "promises.md").read_text()))
+    texts = [file.read_text() for file in (ROOT / "tests").rglob("*.py")]
+    assert promised
+    assert promised <= {name for text in texts for name in re.findall(r"def (test_\w+)", text)}
