@@ -1,7 +1,9 @@
-"""How long is it from the insert that crosses a threshold to the Celery task that cuts the window?
+"""How long is it from the commit that crosses a threshold to the Celery task that cuts the window?
 
-A real features worker takes the task from the queue in PostgreSQL. The floor is a bare NOTIFY from one
-connection to another on the same server; both times are read off the machine's one clock.
+A real features worker takes the task from the queue in PostgreSQL. Time runs from just before the COMMIT of the
+crossing insert is sent, its flush to disk included, until the task has cut the window: longer at both ends than
+from commit to start, so that a bar that is met is met. The floor is a bare NOTIFY from one connection to another on
+the same server; all times are read off the machine's one clock.
 """
 
 from __future__ import annotations
@@ -17,24 +19,29 @@ from tidegate import features
 from tidegate.postgres import Database
 from tidegate.stack import Stack
 
-ROUNDS = 30
+ROUNDS = 200  # enough for a p99
 THRESHOLD = 512
 CROSSING = 600  # more than 512 rows, so that the trigger always looks at the threshold
 START_SECONDS = 120.0
 
 
+BARS = {"commit_to_task_ms": "<= 30", "commit_to_task_p99_ms": "<= 150"}
+
+
 def cross(connection: psycopg.Connection[Any]) -> float:
-    """Insert across the threshold; return the seconds from the trigger's look to the cut in the task."""
+    """Insert across the threshold; return the seconds from the commit to the cut in the task."""
     before = newest_window(connection)
-    connection.execute(queries["insert_history"], {"users": 50, "items": 50, "n": CROSSING})
+    with connection.transaction():
+        connection.execute(queries["insert_history"], {"users": 50, "items": 50, "n": CROSSING})
+        committing = time.time()
     deadline = time.monotonic() + START_SECONDS
     while newest_window(connection) == before:
         if time.monotonic() > deadline:
             raise TimeoutError(f"no window was cut in {START_SECONDS:.0f} s; does the features worker run?")
         time.sleep(0.01)
-    row = connection.execute(queries["newest_latency"]).fetchone()
+    row = connection.execute(queries["newest_cut"]).fetchone()
     assert row is not None
-    return float(row[0])
+    return float(row[0]) - committing
 
 
 def newest_window(connection: psycopg.Connection[Any]) -> int:
@@ -86,11 +93,14 @@ def main() -> None:
     report(
         "latency",
         {
-            "crossing_to_task_ratio": ratio(seconds, "task", "notify"),
-            "crossing_to_task_ms": milliseconds(seconds["task"]),
-            "crossing_to_task_p90_ms": milliseconds(seconds["task"], 0.9),
+            "commit_to_task_ratio": ratio(seconds, "task", "notify"),
+            "commit_to_task_ms": milliseconds(seconds["task"]),
+            "commit_to_task_p90_ms": milliseconds(seconds["task"], 0.9),
+            "commit_to_task_p99_ms": milliseconds(seconds["task"], 0.99),
             "notify_ms": milliseconds(seconds["notify"]),
+            "notify_p99_ms": milliseconds(seconds["notify"], 0.99),
         },
+        BARS,
     )
 
 

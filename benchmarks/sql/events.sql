@@ -68,9 +68,9 @@ select * from serving.recommend(%(user)s, 10)
 -- The same answer without its impression.
 select * from serving.rank(%(user)s, 10, 'default')
 
--- newest_latency --
--- Seconds from the crossing insert's look at the threshold to the cut of the newest window.
-select extract(epoch from cut_at - crossed_at)::float8 from learning.windows order by window_id desc limit 1
+-- newest_cut --
+-- When the newest window was cut, in unix seconds.
+select extract(epoch from cut_at)::float8 from learning.windows order by window_id desc limit 1
 
 -- send_burst --
 -- Send small tasks: there is nothing to cut.
