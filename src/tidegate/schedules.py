@@ -30,6 +30,16 @@ def next_time(schedule: str, after: datetime) -> datetime:
         raise UnreadableSchedule(f"The schedule {schedule!r} is never due.") from None
 
 
+def flaw(schedule: str | None) -> str | None:
+    """Return why a schedule cannot be read; None where it can, or where there is none."""
+    try:
+        if schedule is not None:
+            next_time(schedule, datetime.now(UTC))
+    except UnreadableSchedule as error:
+        return error.cause
+    return None
+
+
 def plan(connection: psycopg.Connection[Any]) -> dict[str, UnreadableSchedule]:
     """Work out when schedules are due that nobody has worked out yet; return the unreadable ones by stream."""
     unreadable = {}

@@ -8,6 +8,13 @@ select jsonb_build_object(
         'waiting', (select coalesce(sum(b.n), 0) from ingest.batches b where b.stream = s.stream),
         'threshold', s.threshold,
         'max_age_seconds', extract(epoch from s.max_age),
+        'oldest_waiting_seconds', (select extract(epoch from clock_timestamp() - min(b.t0))
+                                     from ingest.batches b where b.stream = s.stream),
+        'hold', learning.hold(s.stream),
+        'schedule', s.schedule,
+        'next_cut_at', s.next_cut_at,
+        'waiting_figures', (select to_jsonb(f) from learning.waiting_figures(s.stream) f
+                             where s.new_item_share is not null or s.mix_drift is not null),
         'repeats', s.repeats,
         'windows', (select coalesce(jsonb_object_agg(w.state, w.n), '{}')
                       from (select state, count(*) as n from learning.windows
@@ -36,12 +43,29 @@ select jsonb_build_object(
     'quarantined', (select coalesce(jsonb_object_agg(q.reason, q.n), '{}')
                       from (select reason, count(*) as n from ingest.quarantined_events
                              where redriven_at is null group by reason) q),
+    'parked', (select coalesce(jsonb_agg(to_jsonb(p)), '[]')
+                 from (select w.window_id, w.stream, w.n, w.finished_at as parked_at, w.reason,
+                              (select count(*) from learning.runs r where r.window_id = w.window_id) as runs
+                         from learning.windows w where w.state = 'parked'
+                        order by w.window_id desc limit 20) p),
+    'suspicious', (select coalesce(jsonb_agg(to_jsonb(p)), '[]')
+                     from (select w.window_id, w.stream, w.state, w.cut_at, f.figure, f.value, f.median, f.z
+                             from learning.windows w
+                             left join lateral (
+                                  select f.* from learning.window_figures f
+                                   where f.window_id = w.window_id and f.suspicious
+                                   order by abs(f.z) desc limit 1) f on true
+                            where w.suspicious
+                            order by w.window_id desc limit 5) p),
     'leases', (select coalesce(jsonb_agg(jsonb_build_object(
-                          'run_id', r.run_id, 'window_id', r.window_id, 'attempt', r.attempt, 'worker', r.worker,
+                          'run_id', r.run_id, 'window_id', r.window_id, 'stream', w.stream, 'attempt', r.attempt,
+                          'worker', r.worker, 'step', r.step,
                           'seconds', extract(epoch from clock_timestamp() - r.claimed_at),
-                          'lease_seconds_left', extract(epoch from r.lease_until - clock_timestamp()))
+                          'heartbeat_seconds', extract(epoch from clock_timestamp() - r.heartbeat_at),
+                          'lease_seconds_left', extract(epoch from
+                              learning.lease_ends(r.lease_until, r.heartbeat_at) - clock_timestamp()))
                       order by r.run_id), '[]')
-                 from learning.runs r where r.state = 'running'))
+                 from learning.runs r join learning.windows w using (window_id) where r.state = 'running'))
 
 -- list_versions --
 -- The versions, newest first, with the figures that the gate looked at.
