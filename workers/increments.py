@@ -20,7 +20,7 @@ from tidegate.settings import get_settings
 from tidegate.windows import Run, claim, fail, release
 from workers.app import app
 from workers.connections import PATIENCE, connection, patiently
-from workers.trainers import RunInterrupted, Trainer, TrainerFailed
+from workers.trainers import RunInterrupted, Trainer, TrainerFailed, TrainerMissing
 from workers.windows import RETRY
 
 log = get_log("gpu")
@@ -29,7 +29,7 @@ trainer = Trainer()
 STOPPING_PATIENCE = 5.0  # seconds: service managers kill after ten or more
 
 
-@app.task(name="tidegate.train_window", **RETRY)
+@app.task(name="tidegate.train_window", **(RETRY | {"autoretry_for": (*RETRY["autoretry_for"], TrainerMissing)}))
 def train_window(window_id: int) -> list[dict[str, Any]]:
     """Train on every window of the stream that can be claimed now; the id says which stream."""
     reports = []
@@ -39,10 +39,14 @@ def train_window(window_id: int) -> list[dict[str, Any]]:
 
 
 def claim_next(window_id: int) -> Run | None:
-    """Claim the next window of this window's stream, under a name that says where it runs."""
-    row = connection().execute(queries["window_stream"], {"window": window_id}).fetchone()
+    """Claim the next window of this window's stream, under a name that says where it runs.
+
+    Raises TrainerMissing, and claims nothing, where no trainer starts.
+    """
+    row = connection().execute(queries["stream_to_train"], {"window": window_id}).fetchone()
     if row is None:
         return None
+    trainer.ready()
     worker = f"{socket.gethostname()}:{os.getpid()}"
     return claim(connection(), row[0], worker, timedelta(seconds=get_settings().lease_seconds))
 

@@ -1,4 +1,4 @@
-"""The trainer process: reads runs from its input, one JSON line each, and answers each with one JSON line.
+"""The trainer process: says that it is ready, then reads runs from its input and answers each, all as lines of JSON.
 
 It is the only process that imports torch. It keeps the live weights warm between windows, renews the lease of
 the run that it works on, and ends when its parent does.
@@ -98,40 +98,35 @@ def memory_mb() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def new_learner(lease: timedelta) -> Learner:
-    """Return a learner. Importing torch takes seconds, on a busy machine many: do it under a heartbeat."""
-    from workers.increment import Learner
-
-    return Learner(guarded(database(), lease))
-
-
-class Desk:
-    """Answers runs, with a learner that is made for the first of them."""
-
-    def __init__(self, lease: timedelta) -> None:
-        self.lease = lease
-        self.learner: Learner | None = None
-
-    def answer(self, run: Run) -> dict[str, Any]:
-        """Train a run; return its report, or how it ended and the traceback."""
-        try:
-            with Heartbeat(run, self.lease):
-                self.learner = self.learner or new_learner(self.lease)
-                report = self.learner.train(run, steps(run))
-        except LeaseLost as error:
-            log.warning("window %s: %s", run.window_id, error)
-            return {"ended": "lost", "error": str(error)}
-        except Exception as error:  # whatever it is, the parent writes it down
-            return {"ended": "outage" if is_outage(error) else "failed", "error": traceback.format_exc()}
-        return report | {"memory_mb": memory_mb()}
+def answer(run: Run, learner: Learner, lease: timedelta) -> dict[str, Any]:
+    """Train a run; return its report, or how it ended and the traceback."""
+    try:
+        with Heartbeat(run, lease):
+            report = learner.train(run, steps(run))
+    except LeaseLost as error:
+        log.warning("window %s: %s", run.window_id, error)
+        return {"ended": "lost", "error": str(error)}
+    except Exception as error:  # whatever it is, the parent writes it down
+        return {"ended": "outage" if is_outage(error) else "failed", "error": traceback.format_exc()}
+    return report | {"memory_mb": memory_mb()}
 
 
 def serve(runs: TextIO, answers: TextIO) -> None:
-    """Answer runs until the input ends."""
-    desk = Desk(timedelta(seconds=get_settings().lease_seconds))
+    """Say that torch is there, then answer runs until the input ends."""
+    # Imported here: it takes seconds, and the log and the watch over the parent do not wait for it.
+    from workers.increment import Learner
+
+    lease = timedelta(seconds=get_settings().lease_seconds)
+    learner = Learner(guarded(database(), lease))
+    say(answers, {"ready": True})
     for line in runs:
-        answers.write(json.dumps(desk.answer(Run(**json.loads(line)))) + "\n")
-        answers.flush()
+        say(answers, answer(Run(**json.loads(line)), learner, lease))
+
+
+def say(answers: TextIO, said: dict[str, Any]) -> None:
+    """Give the parent one line."""
+    answers.write(json.dumps(said) + "\n")
+    answers.flush()
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The parent's side of the trainer process: start it, give it runs, watch it, replace it.
 
-The child keeps the live weights warm between windows. It is replaced after an error, after so many windows,
+A window is claimed when the child is ready, not before: a worker whose torch does not load must cost no window an
+attempt. The child keeps the live weights warm between windows. It is replaced after an error, after so many windows,
 or when it has grown too large, because that is the only thing that gives a GPU's memory back. It is killed when its
 run's lease has ended or its time is up: a process that hangs says nothing, so the parent asks the table.
 """
@@ -25,7 +26,14 @@ from workers.connections import connection
 
 log = get_log("gpu")
 
+# A start takes seconds, on a machine that swaps minutes.
+START_SECONDS = 300.0
+
 STOP = object()  # what `interrupt` says in the place of an answer
+
+
+class TrainerMissing(Exception):
+    """The trainer process does not start here, so that nothing can be claimed."""
 
 
 class TrainerFailed(Exception):
@@ -54,15 +62,25 @@ class Trainer:
         self.windows = 0
         self.stopping = False
 
-    def train(self, run: Run) -> dict[str, Any]:
-        """Have the child train a run; return its report. Raises TrainerFailed, RunInterrupted, LeaseLost."""
-        process = self.started()
-        assert process.stdin is not None
+    def ready(self) -> None:
+        """Have a child that waits for runs. Raises TrainerMissing, and nothing where the worker is being stopped."""
+        if self.process is not None and self.process.poll() is None:
+            return
+        self.start()
         try:
-            process.stdin.write(json.dumps(asdict(run)) + "\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            pass  # its output ends as well, and says so
+            said = self.answers.get(timeout=START_SECONDS)
+        except Empty:
+            said = None
+        if said is STOP:
+            self.kill()
+        elif said is None:
+            raise TrainerMissing(
+                f"the trainer process does not start, exit code {self.kill()}; its lines above say why"
+            )
+
+    def train(self, run: Run) -> dict[str, Any]:
+        """Have the ready child train a run; return its report. Raises TrainerFailed, RunInterrupted, LeaseLost."""
+        self.give(run)
         report = self.wait(run)
         self.windows += 1
         if "ended" in report:
@@ -70,6 +88,17 @@ class Trainer:
             raise ending(report)
         self.replace_if_worn(report["memory_mb"])
         return report
+
+    def give(self, run: Run) -> None:
+        """Hand the child a run."""
+        if self.process is None:
+            raise RunInterrupted(None)  # the worker was stopped while the child started
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(asdict(run)) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # its output ends as well, and says so
 
     def wait(self, run: Run) -> dict[str, Any]:
         """Wait for the child's answer, and for nothing longer than its lease and its time."""
@@ -109,22 +138,20 @@ class Trainer:
             self.kill()
             raise TrainerFailed(f"the trainer process was silent for {settings.lease_seconds} s: frozen, or starved")
 
-    def started(self) -> subprocess.Popen[str]:
-        """Return the running child, starting one if there is none."""
-        if self.process is None or self.process.poll() is not None:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "workers.trainer"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                bufsize=1,
-            )
-            self.windows = 0
-            self.answers = SimpleQueue()
-            threading.Thread(target=hand_on, args=(self.process.stdout, self.answers), daemon=True).start()
-            if self.stopping:
-                self.answers.put(STOP)
-        return self.process
+    def start(self) -> None:
+        """Start a child."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "workers.trainer"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        self.windows = 0
+        self.answers = SimpleQueue()
+        threading.Thread(target=hand_on, args=(self.process.stdout, self.answers), daemon=True).start()
+        if self.stopping:
+            self.answers.put(STOP)
 
     def replace_if_worn(self, memory_mb: float) -> None:
         """End a child that has done its share or holds too much memory; the next run starts a new one."""

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.faults import QUICK, SLOW, World, world
+from tests.support.faults import PATIENCE, QUICK, SLOW, World, world
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(500)
 
 TARGETS = ("trainer", "gpu", "features", "keeper", "api", "database")
 STEPS = (
@@ -91,7 +91,7 @@ def check(stack: World, window: int) -> None:
     assert stack.one("select count(*) from serving.recommend('user-1', 3)") == 3
     wait_until(
         lambda: stack.one("select online_at is not null from learning.windows where window_id = %s", [window]),
-        30,
+        PATIENCE,
         "values in Feast's online store",
     )
     stack.answers()
@@ -128,7 +128,7 @@ def kill_while_training(stack: World, target: str) -> int:
     stack.one("update learning.streams set settings = %s returning 1", [SLOW])
     window = stack.cut()
     fitting = "select 1 from learning.runs where window_id = %s and step = 'fit' and state = 'running'"
-    wait_until(lambda: stack.one(fitting, [window]), 40, "a fit has begun")
+    wait_until(lambda: stack.one(fitting, [window]), PATIENCE, "a fit has begun")
     stack.kill(target)
     if target == "database":
         stack.restart()
@@ -190,7 +190,7 @@ def test_a_worker_that_wakes_after_its_lease_publishes_nothing(stack: World) -> 
             stack.lines.clear()
             os.kill(trainer, signal.SIGCONT)
             refused = f"trainer  warning: window {window}: Run"
-            wait_until(lambda: any(refused in line for line in stack.lines), 20, "the old run is refused")
+            wait_until(lambda: any(refused in line for line in stack.lines), PATIENCE, "the old run is refused")
         finally:
             os.kill(trainer, signal.SIGCONT)
             os.kill(gpu, signal.SIGCONT)
@@ -215,7 +215,7 @@ def test_a_deployment_in_the_midst_of_a_training_costs_no_attempt(stack: World) 
         stack.one("update learning.streams set settings = %s returning 1", [SLOW])
         window = stack.cut()
         fitting = "select 1 from learning.runs where window_id = %s and step = 'fit' and state = 'running'"
-        wait_until(lambda: stack.one(fitting, [window]), 40, "a fit has begun")
+        wait_until(lambda: stack.one(fitting, [window]), PATIENCE, "a fit has begun")
         gpu = stack.stack.services["gpu"].process
         gpu.terminate()
         gpu.wait(10)

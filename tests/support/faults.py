@@ -60,6 +60,7 @@ DEFERRED = (
 )
 ARRIVED = f"select pid from pg_locks where locktype = 'advisory' and classid = {LOCKS} and objid = %s and not granted"
 LISTENING = "select count(*) from pg_stat_activity where query ilike 'listen%'"
+PATIENCE = 120.0  # seconds: processes that import torch and Feast on a machine that others use too
 EVENTS = 300
 USERS = 30
 SHELVES = (("apple", "pear", "plum", "cherry", "grape"), ("hammer", "saw", "drill", "wrench", "chisel"))
@@ -124,7 +125,7 @@ class World:
             [window],
         )
 
-    def trained(self, window: int, seconds: float = 60.0) -> None:
+    def trained(self, window: int, seconds: float = PATIENCE) -> None:
         """Wait until a window is trained."""
 
         def is_trained() -> bool:
@@ -134,7 +135,7 @@ class World:
 
         wait_until(is_trained, seconds, f"window {window} trained")
 
-    def idle(self, seconds: float = 30.0) -> None:
+    def idle(self, seconds: float = PATIENCE) -> None:
         """Wait until every task has been acknowledged or waits for its redelivery, and nothing is folded late."""
         unread = "select count(*) from pgmq.q_gpu where vt <= clock_timestamp()"
         wait_until(lambda: self.one(unread) == 0, seconds, "no task waits")
@@ -182,7 +183,7 @@ class World:
         command = tuple("gpu2@%h" if word == "gpu@%h" else word for word in COMMANDS["gpu"])
         service = Service("gpu2", command, self.stack.services["gpu"].environment)
         service.start(self.say)
-        wait_until(lambda: self.one(LISTENING) > listening, 30, "the second worker listens")
+        wait_until(lambda: self.one(LISTENING) > listening, PATIENCE, "the second worker listens")
         try:
             yield service
         finally:
@@ -206,7 +207,7 @@ class World:
                 return False
             return answer.status_code == 200 and len(answer.json()["items"]) == 3
 
-        wait_until(recommended, 40, "GET /recommend answers")
+        wait_until(recommended, PATIENCE, "GET /recommend answers")
 
     def say(self, name: str, line: str) -> None:
         """Keep a line of a process."""
@@ -234,7 +235,7 @@ class Hold:
         self.connection = world.database.connect(autocommit=True)
         self.connection.execute("select pg_advisory_lock(%s, %s)", (LOCKS, self.number))
 
-    def arrival(self, seconds: float = 40.0) -> int:
+    def arrival(self, seconds: float = PATIENCE) -> int:
         """Wait until somebody is held; return the process id of his session's server process."""
 
         def arrived() -> Any:
@@ -262,7 +263,7 @@ def trainer_of(worker: int) -> int:
                 return int(child)
         return None
 
-    return int(wait_until(trainer, 20, "a trainer process") or 0)
+    return int(wait_until(trainer, PATIENCE, "a trainer process") or 0)
 
 
 def alive(pid: int) -> bool:

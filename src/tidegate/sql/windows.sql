@@ -14,9 +14,16 @@ select features.materialise_window(%(window)s)
 -- The position of a materialised window whose values have not reached the online store.
 select position from learning.windows where window_id = %(window)s and position is not null and online_at is null
 
--- window_stream --
--- The stream of a window.
-select stream from learning.windows where window_id = %(window)s
+-- stream_to_train --
+-- The stream of a window, if it has a window to train and nobody trains one: only then is a trainer worth its start.
+select w.stream
+  from learning.windows w
+ where w.window_id = %(window)s
+   and exists (select from learning.windows r where r.stream = w.stream and r.state = 'ready')
+   and not exists (select from learning.runs r
+                     join learning.windows t on t.window_id = r.window_id
+                    where r.state = 'running' and t.stream = w.stream
+                      and learning.lease_ends(r.lease_until, r.heartbeat_at) > clock_timestamp())
 
 -- claim_window --
 -- Take a lease on the next window of a stream.
