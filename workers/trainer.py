@@ -107,7 +107,8 @@ def answer(run: Run, learner: Learner, lease: timedelta) -> dict[str, Any]:
         log.warning("window %s: %s", run.window_id, error)
         return {"ended": "lost", "error": str(error)}
     except Exception as error:  # whatever it is, the parent writes it down
-        return {"ended": "outage" if is_outage(error) else "failed", "error": traceback.format_exc()}
+        said = {"error": traceback.format_exc(), "summary": traceback.format_exception_only(error)[0].strip()}
+        return said | {"ended": "outage" if is_outage(error) else "failed"}
     return report | {"memory_mb": memory_mb()}
 
 

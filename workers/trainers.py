@@ -37,12 +37,11 @@ class TrainerMissing(Exception):
 
 
 class TrainerFailed(Exception):
-    """A run ended in an error; `str()` is the child's traceback, `summary` its last line."""
+    """A run ended in an error; `str()` is the child's traceback, `summary` one line of it."""
 
-    @property
-    def summary(self) -> str:
-        """Return the last line."""
-        return str(self).strip().rpartition("\n")[2]
+    def __init__(self, error: str, summary: str | None = None) -> None:
+        super().__init__(error)
+        self.summary = summary or error
 
 
 class RunInterrupted(Exception):
@@ -199,4 +198,4 @@ def ending(report: dict[str, Any]) -> Exception:
         return LeaseLost(report["error"])
     if report["ended"] == "outage":
         return RunInterrupted(report["error"])
-    return TrainerFailed(report["error"])
+    return TrainerFailed(report["error"], report["summary"])

@@ -258,6 +258,26 @@ def test_the_last_attempt_parks_the_window_with_its_reason_and_the_stream_goes_o
     assert claimed(connection).window_id == following
 
 
+@pytest.mark.parametrize(
+    ("traceback", "line"),
+    [
+        ("the trainer process ended with exit code -9", "the trainer process ended with exit code -9"),
+        ('Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\nKeyError: 3\n', "KeyError: 3"),
+        (
+            'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n    ^^^\nKeyError: 3\n\n'
+            "The above exception was the direct cause of the following exception:\n\n"
+            'Traceback (most recent call last):\n  File "b.py", line 9, in h\n    execute()\n'
+            "psycopg.errors.RaiseException: no room\nLINE 1: select\n               ^\nCONTEXT:  PL/pgSQL function f()\n",
+            "psycopg.errors.RaiseException: no room",
+        ),
+    ],
+)
+def test_a_traceback_is_named_by_the_line_that_says_the_error(
+    connection: Connection, traceback: str, line: str
+) -> None:
+    assert one(connection, "select learning.error_line(%s)", [traceback]) == line
+
+
 def test_a_stream_that_stops_at_a_parked_window_gives_no_claims(connection: Connection) -> None:
     window = ready_window(connection)
     ready_window(connection)

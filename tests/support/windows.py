@@ -15,18 +15,18 @@ from tidegate.versions import Publication, Vectors
 from tidegate.windows import Run, claim
 
 LEASE = timedelta(seconds=60)
-EVENT = "insert into ingest.behaviour_events (stream, user_id, item_id, event_type) values (%s, 'ann', 'tea', 'view')"
+EVENT = "insert into ingest.behaviour_events (stream, user_id, item_id, event_type) values (%s, %s, 'tea', 'view')"
 
 
-def cut_window(connection: psycopg.Connection[Any], stream: str = "default") -> int:
+def cut_window(connection: psycopg.Connection[Any], stream: str = "default", user: str = "ann") -> int:
     """Insert an event and cut it; return the window."""
-    connection.execute(EVENT.encode(), [stream])
+    connection.execute(EVENT.encode(), [stream, user])
     return int(one(connection, "select learning.cut_window(%s, null, true)", [stream]))
 
 
 def ready_window(connection: psycopg.Connection[Any], stream: str = "default") -> int:
     """Insert an event, cut and materialise it; return the window."""
-    connection.execute(EVENT.encode(), [stream])
+    connection.execute(EVENT.encode(), [stream, "ann"])
     position = make_window(connection, stream)
     return int(one(connection, "select window_id from learning.windows where position = %s", [position]))
 
