@@ -7,7 +7,7 @@ from alembic import op
 from migrations import sql_objects
 
 revision = "0041"
-down_revision = "0064"
+down_revision = "0023"
 
 
 def upgrade() -> None:

@@ -147,7 +147,8 @@ def test_a_trainer_that_dies_after_asking_for_the_commit_has_published(stack: Wo
         assert stack.one("select count(*) from learning.runs where window_id = %s", [window]) == 1
 
 
-@pytest.mark.parametrize("place", ["materialising", pytest.param("going online", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("place", ["materialising", "going online"])
 def test_killing_the_features_worker_in_the_midst_of_its_work(place: str, stack: World) -> None:
     with told(stack):
         with stack.held(place) as hold:
@@ -200,6 +201,7 @@ def test_a_worker_that_wakes_after_its_lease_publishes_nothing(stack: World) -> 
         check(stack, stack.cut())
 
 
+@pytest.mark.long
 def test_a_trainer_that_freezes_alone_is_killed_by_its_parent(stack: World) -> None:
     with told(stack):
         with stack.held("features read") as hold:
@@ -210,6 +212,7 @@ def test_a_trainer_that_freezes_alone_is_killed_by_its_parent(stack: World) -> N
         assert stack.one("select count(*) from learning.runs where window_id = %s", [window]) == 2
 
 
+@pytest.mark.long
 def test_a_deployment_in_the_midst_of_a_training_costs_no_attempt(stack: World) -> None:
     with told(stack):
         stack.one("update learning.streams set settings = %s returning 1", [SLOW])

@@ -267,7 +267,7 @@ def test_the_last_attempt_parks_the_window_with_its_reason_and_the_stream_goes_o
             'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n    ^^^\nKeyError: 3\n\n'
             "The above exception was the direct cause of the following exception:\n\n"
             'Traceback (most recent call last):\n  File "b.py", line 9, in h\n    execute()\n'
-            "psycopg.errors.RaiseException: no room\nLINE 1: select\n               ^\nCONTEXT:  PL/pgSQL function f()\n",
+            "psycopg.errors.RaiseException: no room\nLINE 1: select\n               ^\nCONTEXT:  PL/pgSQL f()\n",
             "psycopg.errors.RaiseException: no room",
         ),
     ],

@@ -57,6 +57,7 @@ def publication(run: Run, weights: bytes = b"weights", stream: str = "default") 
         weights=weights,
         scoring={},
         manifest={},
+        text_hashes=b"",
         verdict=Verdict("refuse", "a test"),
         evaluations=(),
         items=nothing,
