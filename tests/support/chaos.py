@@ -249,7 +249,7 @@ class Aftermath:
         taken_back = sum(1 for keys in self.doubtful if keys and keys[0] not in self.committed)
         return (
             f"seed {self.seed}: {len(self.stored):,} events in {len(self.last_readings)} windows,"
-            f" {len(self.quarantined):,} quarantined, {self.journal.retries} serialization failures retried,"
+            f" {len(self.quarantined):,} quarantined, {self.journal.retries} transactions tried again,"
             f" {self.seen.crashes} crashes, {len(self.journal.unsure)} commits with unknown outcome,"
             f" {taken_back} transactions taken back, {self.seen.repeated} windows read again while it lasted"
         )

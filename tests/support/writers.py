@@ -22,6 +22,9 @@ from tests.support.waiting import wait_until
 STREAMS = ("default", "shop", "news")
 COLUMNS = "stream, user_id, item_id, event_type, occurred_at, context"
 INSERT = f"insert into ingest.behaviour_events ({COLUMNS}) values (%s, %s, %s, %s, %s, %s)".encode()
+INSERT_KEYED = (
+    f"insert into ingest.behaviour_events ({COLUMNS}, client_key) values (%s, %s, %s, %s, %s, %s, %s)".encode()
+)
 INSERT_MANY = (
     f"insert into ingest.behaviour_events ({COLUMNS}) select {COLUMNS} from jsonb_to_recordset(%s)"
     " as r(stream text, user_id text, item_id text, event_type text, occurred_at timestamptz, context jsonb)"
@@ -84,6 +87,7 @@ class Writer:
         self.journal = journal
         self.lazy = lazy  # does not wait for the log: synchronous_commit = off
         self._connect = connect
+        self.sent: list[Row] = []  # with client keys, by the transaction before
         self._written = 0
         self.reconnect()
 
@@ -93,10 +97,10 @@ class Writer:
         if self.lazy:
             self.connection.execute("set synchronous_commit = off")
 
-    def row(self) -> Row:
-        """Return a new row; about one in twenty has a flaw and says so in its key."""
+    def row(self, sound: bool = False) -> Row:
+        """Return a new row; about one in twenty has a flaw and says so in its key, unless all shall be `sound`."""
         self._written += 1
-        flaw = self.chance.random()
+        flaw = 1.0 if sound else self.chance.random()
         kind = "stare" if flaw < 0.02 else self.chance.choice(("view", "click", "purchase"))
         stream = "nobody's" if 0.02 <= flaw < 0.035 else self.chance.choice(STREAMS)
         user = None if 0.035 <= flaw < 0.05 else f"user-{self.chance.randint(1, 50)}"
@@ -120,6 +124,11 @@ class Writer:
             self.connection.execute(INSERT, row)
         return rows
 
+    def insert_keyed(self, rows: list[Row]) -> None:
+        """Insert rows under their keys, a statement each: a repeat counts no second time."""
+        for row in rows:
+            self.connection.execute(INSERT_KEYED, (*row, key(row)))
+
     def insert_many(self, most: int) -> list[Row]:
         """Insert rows by one statement."""
         rows = self.rows(most)
@@ -136,10 +145,11 @@ class Writer:
         return rows
 
     @contextmanager
-    def transaction(self, isolation: str = "read committed") -> Iterator[list[Row]]:
+    def transaction(self, isolation: str = "read committed", repeated: bool = False) -> Iterator[list[Row]]:
         """Open a transaction and note the rows of the yielded list as what their commit made of them.
 
-        An error before COMMIT was sent means that nothing is committed; after it, only the table knows.
+        An error before COMMIT was sent means that nothing is committed; after it, only the table knows, unless
+        the client goes on `repeated`ly until it is told.
         """
         rows: list[Row] = []
         self.connection.execute(f"begin isolation level {isolation}".encode())
@@ -148,16 +158,16 @@ class Writer:
         except Undo:
             roll_back(self.connection)
             return
-        with self.settling(rows):
+        with self.settling(rows, repeated):
             self.connection.execute("commit")
 
     @contextmanager
-    def settling(self, rows: list[Row]) -> Iterator[None]:
+    def settling(self, rows: list[Row], repeated: bool = False) -> Iterator[None]:
         """Note rows by the outcome of what is inside, which commits them."""
         try:
             yield
         except psycopg.Error as error:
-            if lost(error):
+            if lost(error) and not repeated:
                 self.journal.note("unsure", rows)
             raise
         self.journal.note("lazy" if self.lazy else "committed", rows)
@@ -175,16 +185,21 @@ class Writer:
             way(self)
         except psycopg.errors.SerializationFailure:
             roll_back(self.connection)
-            self.journal.retries += 1
-            # The same rows again, by their old names: counted twice, they would be found twice.
-            self.chance.setstate(state[0])
-            self._written = state[1]
-            self.once(way)
+            self.again(way, *state)
         except psycopg.OperationalError as error:
             if not lost(error):
                 raise
             self.connection.close()
             self.reconnect()
+            if way is client_keys:
+                self.again(way, *state)
+
+    def again(self, way: Callable[[Writer], None], chance: Any, written: int) -> None:
+        """Write the same rows again, by their old names: counted twice, they would be found twice."""
+        self.journal.retries += 1
+        self.chance.setstate(chance)
+        self._written = written
+        self.once(way)
 
 
 def connected(connect: Callable[[], psycopg.Connection[Any]]) -> psycopg.Connection[Any] | None:
@@ -286,6 +301,14 @@ def serializable(writer: Writer) -> None:
         rows.extend(writer.insert())
 
 
+def client_keys(writer: Writer) -> None:
+    """Commit rows under client keys, and some of them again; repeat all until the server says that it is done."""
+    with writer.transaction(repeated=True) as rows:
+        rows.extend(writer.row(sound=True) for _ in range(5))
+        writer.insert_keyed([*rows, *rows[:2], *writer.sent])
+    writer.sent = rows
+
+
 def overtaken(writer: Writer, by: int) -> None:
     """Wait until others have written so many events; not for ever, for all may wait for each other."""
     writer.journal.wait_for(writer.journal.events + by, seconds=0.5)
@@ -303,4 +326,5 @@ WAYS: tuple[Callable[[Writer], None], ...] = (
     long_transaction,
     repeatable_read,
     serializable,
+    client_keys,
 )
