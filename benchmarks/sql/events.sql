@@ -72,7 +72,7 @@ select * from serving.rank(%(user)s, 10, 'default')
 -- When the newest window was cut, in unix seconds.
 select extract(epoch from cut_at)::float8 from learning.windows order by window_id desc limit 1
 
--- send_burst --
--- Send small tasks: there is nothing to cut.
+-- send_tasks --
+-- Send tasks that find nothing to cut.
 select count(learning.send_task('features', 'tidegate.cut_window', '{"stream": "nobody"}'))
   from generate_series(1, %(n)s)

@@ -271,6 +271,12 @@ def test_the_command_shows_changes_and_applies(database: Database, connection: C
     assert "no day is past its retention" in run()
 
 
+def test_a_stream_is_told_to_keep_its_events(connection: Connection, environment: dict[str, str]) -> None:
+    for option, kept in (("--keep-events", True), ("--no-keep-events", False)):
+        assert tidegate("streams", "set", "default", option, environment=environment).returncode == 0
+        assert one(connection, "select keep_events from learning.streams") is kept
+
+
 @pytest.mark.parametrize(
     ("span", "said"), [("soon", "invalid input syntax"), ("1 hour", "too short"), ("-3d", "too short")]
 )

@@ -47,6 +47,11 @@ Repeats = Annotated[
     typer.Option("--repeats/--no-repeats", help="Whether items may be recommended to a user again."),
 ]
 
+KeepEvents = Annotated[
+    bool | None,
+    typer.Option("--keep-events/--no-keep-events", help="Whether its windows' events outlive retention, for replay."),
+]
+
 
 @app.command("list")
 def list_streams(
@@ -106,6 +111,7 @@ def add(
     max_attempts: MaxAttempts = None,
     on_parked: OnParked = None,
     repeats: Repeats = None,
+    keep_events: KeepEvents = None,
 ) -> None:
     """Make a stream; events may name it from then on."""
     values = dict(locals())
@@ -129,6 +135,7 @@ def set_stream(
     max_attempts: MaxAttempts = None,
     on_parked: OnParked = None,
     repeats: Repeats = None,
+    keep_events: KeepEvents = None,
 ) -> None:
     """Change what makes a stream train; what is not named stays."""
     values = dict(locals())
