@@ -35,7 +35,8 @@ class Timeline:
     """Hold one user's events in time order.
 
     A *moment* is all events that share one time: a basket is bought at once, so none of its items may help to guess
-    another. Moments in [learn_from, learn_until) are targets; what is earlier is history only.
+    another. Moments in [learn_from, learn_until) are targets, unless all of their events are `learned`; the others
+    are history only.
     """
 
     user: str
@@ -47,12 +48,17 @@ class Timeline:
     learn_until: float = inf  # unix seconds, itself excluded
     # (m, len(PROFILE)) float32, one row for each target moment in time order, NaN = unknown
     profiles: np.ndarray | None = field(default=None)
+    learned: np.ndarray | None = None  # (n,) bool, events that the parent has learned; None: none of them
 
     def __post_init__(self) -> None:
         lengths = {len(self.items), len(self.types), len(self.times), len(self.values)}
         if len(lengths) > 1:
             raise TimelineError(
                 f"timeline of {self.user!r}: arrays of lengths {sorted(lengths)}; give one entry an event"
+            )
+        if self.learned is not None and len(self.learned) != len(self.times):
+            raise TimelineError(
+                f"timeline of {self.user!r}: `learned` has {len(self.learned)} entries; give one an event"
             )
         if np.any(np.diff(self.times) < 0):
             raise TimelineError(f"timeline of {self.user!r}: times decrease; sort the events by time first")
@@ -90,7 +96,10 @@ def target_moments(timeline: Timeline) -> np.ndarray:
     """Return the index (m,) of the first event of each moment that is a target; `profiles` has a row for each."""
     starts = moment_starts(timeline.times)
     times = timeline.times[starts]
-    return starts[(times >= timeline.learn_from) & (times < timeline.learn_until)]
+    wanted = (times >= timeline.learn_from) & (times < timeline.learn_until)
+    if timeline.learned is not None and len(starts):
+        wanted &= ~np.logical_and.reduceat(timeline.learned, starts)
+    return starts[wanted]
 
 
 def timeline_from(

@@ -16,7 +16,7 @@ from tidegate.postgres import Database
 from workers import reading
 from workers.catalogues import Added, Source
 from workers.profiles import profiled
-from workers.reading import Draw, ReadHashes, Task, narrow
+from workers.reading import Draw, ReadHashes, Task
 
 # The part of the window, by time, that the candidate does not see and the gate judges by.
 HOLDOUT_SHARE = 0.2
@@ -50,14 +50,13 @@ def read_material(
     hashes = ReadHashes(task.first)
     items = source.items(connection, task, known)
     find = partial(source.find, items)
-    since = -inf if task.learned_until is None else task.learned_until
     found, times = reading.read_timelines(connection, task, find, hashes)
     draws = reading.draws(connection, task, seed=task.window_id) if live is not None else []
     replay = [t for drawn in draws for t in reading.read_draw(connection, task, drawn, find, hashes)]
     added = source.added(connection, task, list(items.index)[len(known) :])
     if live is not None:
         live.append(added.catalogue)
-    timelines = profiled(database, task, [narrow(t, learn_from=since) for t in found], hashes)
+    timelines = profiled(database, task, found, hashes)
     hashes.note("texts", *added.hashes)
     return Material(task, added, timelines, replay, draws, times, holdout_start(times, task.n), hashes.named())
 

@@ -59,6 +59,17 @@ class Task:
         """Return the first position to learn from: the parent's, whose holdout is still to be learned."""
         return self.parent_position or 1
 
+    def learned(self, row: Row) -> np.ndarray:
+        """Return which events (n,) of a row the parent has learned: all before its window, and that up to its holdout.
+
+        By position first and by time only there: a late event, or a window that was retried, is learned although
+        the parent has learned what came later.
+        """
+        if self.parent_position is None or row.position > self.parent_position:
+            return np.zeros(len(row.times), dtype=bool)
+        until = inf if row.position < self.parent_position or self.learned_until is None else self.learned_until
+        return row.times < until
+
 
 class Record(NamedTuple):
     """A user's events in one window, as the database holds them."""
@@ -199,7 +210,10 @@ def numbered(found: Iterable[Record], number: Numbering) -> Iterator[Row]:
 def read_timelines(
     connection: psycopg.Connection[Any], task: Task, number: Numbering, hashes: ReadHashes
 ) -> tuple[list[Timeline], np.ndarray]:
-    """Return the timelines of users with events since the parent's window, and the window's own times, sorted."""
+    """Return the timelines of users with events since the parent's window, and the window's own times, sorted.
+
+    Targets are the events that the parent has not learned, early or late.
+    """
     own: list[np.ndarray] = [np.zeros(0)]
 
     def noting(rows: Iterable[Row]) -> Iterator[Row]:
@@ -209,7 +223,7 @@ def read_timelines(
             yield row
 
     found = hashes.noting(records(connection, "timelines", spanning(task, task.first, task.position)))
-    made = list(timelines(noting(numbered(found, number))))
+    made = list(timelines(noting(numbered(found, number)), task.learned))
     return made, np.sort(np.concatenate(own))
 
 
@@ -226,13 +240,13 @@ def spanning(task: Task, first: int, last: int, low: int = 0, high: int = BUCKET
     }
 
 
-def timelines(rows: Iterable[Row]) -> Iterator[Timeline]:
-    """Yield a timeline for each user, `rows` being user by user; every moment of it is a target."""
+def timelines(rows: Iterable[Row], learned: Callable[[Row], np.ndarray] | None = None) -> Iterator[Timeline]:
+    """Yield a timeline for each user, `rows` being user by user; every moment is a target but those all learned."""
     for user, parts in groupby(rows, key=lambda row: row.user):
-        yield timeline(user, list(parts))
+        yield timeline(user, list(parts), learned)
 
 
-def timeline(user: str, rows: Sequence[Row]) -> Timeline:
+def timeline(user: str, rows: Sequence[Row], learned: Callable[[Row], np.ndarray] | None = None) -> Timeline:
     """Join a user's rows in order of time; events of one time keep the order of their windows."""
     times = np.concatenate([row.times for row in rows])
     order = np.argsort(times, kind="stable")
@@ -242,6 +256,7 @@ def timeline(user: str, rows: Sequence[Row]) -> Timeline:
         types=np.concatenate([row.types for row in rows])[order],
         times=times[order],
         values=np.concatenate([row.values for row in rows])[order],
+        learned=np.concatenate([learned(row) for row in rows])[order] if learned else None,
     )
 
 

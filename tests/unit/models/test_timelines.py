@@ -1,11 +1,13 @@
 """Facts about timelines, and about timelines laid end to end."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from models.errors import TimelineError, UnknownItem
 from models.histories import check_items, lay_out, queries_at, recent, spans, target_queries
-from models.timelines import PROFILE, Catalogue, target_moments
+from models.timelines import PROFILE, Catalogue, target_moments, timeline_from
 from tests.unit.models.worlds import timeline
 
 
@@ -77,3 +79,15 @@ def test_spans_write_out_ranges():
     owner, member = spans(np.array([3, 5, 9]), np.array([5, 5, 10]))
     assert owner.tolist() == [0, 0, 2]
     assert member.tolist() == [3, 4, 9]
+
+
+def test_a_moment_is_a_target_unless_all_of_its_events_are_learned() -> None:
+    found = timeline_from("ada", [1, 2, 3, 4], [10.0, 10.0, 20.0, 30.0])
+    learned = replace(found, learned=np.array([True, False, True, False]))
+    assert target_moments(learned).tolist() == [0, 3]
+    assert target_moments(replace(learned, learn_from=15.0)).tolist() == [3]
+
+
+def test_what_is_learned_has_an_entry_an_event() -> None:
+    with pytest.raises(TimelineError, match="give one an event"):
+        replace(timeline_from("ada", [1, 2], [10.0, 20.0]), learned=np.array([True]))
