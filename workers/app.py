@@ -77,6 +77,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # A task whose worker dies goes back to the queue: all of them may run twice.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
+        # A task that runs on while its connection is replaced is finished, and repeated, which it bears.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
         # A prefetched window would wait behind a training that another worker could be spared.
         "worker_prefetch_multiplier": 1,
         "broker_connection_retry_on_startup": True,

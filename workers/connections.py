@@ -18,6 +18,9 @@ from tidegate.postgres import Database, is_outage, open_database
 
 Answer = TypeVar("Answer")
 
+# A worker computes nothing inside a transaction: one that is idle there for so long is frozen, and holds locks.
+IDLE_MILLISECONDS = 60_000
+
 PATIENCE = 300.0  # seconds: a server that fails over or recovers is back by then
 PAUSE = 0.5  # seconds
 
@@ -37,7 +40,8 @@ def connection() -> psycopg.Connection:
     """
     held: psycopg.Connection | None = getattr(_local, "connection", None)
     if held is None or held.closed or held.broken:
-        held = database().connect(autocommit=True)
+        bounded = database().configured(idle_in_transaction_session_timeout=str(IDLE_MILLISECONDS))
+        held = bounded.connect(autocommit=True)
         _local.connection = held
     return held
 

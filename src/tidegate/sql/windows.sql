@@ -64,12 +64,13 @@ select window_id, attempt from learning.begin_materialisation(%(window)s)
 select learning.fail_materialisation(%(window)s, %(error)s)
 
 -- take_turn --
--- Materialise alone: an attempt that waits for another must not be counted.
-select pg_advisory_lock(hashtext('tidegate.materialise'))
+-- Materialise alone: an attempt that waits for another must not be counted. The lock is the session's, because the count
+-- commits before the work begins; a worker that freezes in between loses both.
+select set_config('idle_session_timeout', '60s', false), pg_advisory_lock(hashtext('tidegate.materialise'))
 
 -- end_turn --
 -- Let the next one materialise.
-select pg_advisory_unlock(hashtext('tidegate.materialise'))
+select pg_advisory_unlock(hashtext('tidegate.materialise')), set_config('idle_session_timeout', '0', false)
 
 -- note_online --
 -- Remember that a window's values have reached the online store.
