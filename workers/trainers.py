@@ -80,7 +80,11 @@ class Trainer:
     def train(self, run: Run) -> dict[str, Any]:
         """Have the ready child train a run; return its report. Raises TrainerFailed, RunInterrupted, LeaseLost."""
         self.give(run)
-        report = self.wait(run)
+        try:
+            report = self.wait(run)
+        except BaseException:
+            self.kill()  # whatever it still says is of no use to the next run
+            raise
         self.windows += 1
         if "ended" in report:
             self.close()
@@ -100,7 +104,7 @@ class Trainer:
             pass  # its output ends as well, and says so
 
     def wait(self, run: Run) -> dict[str, Any]:
-        """Wait for the child's answer, and for nothing longer than its lease and its time."""
+        """Wait for the child's answer, but not beyond its lease and its time."""
         settings = get_settings()
         deadline = time.monotonic() + settings.run_limit_seconds
         while True:
@@ -111,7 +115,6 @@ class Trainer:
                 self.check(run, late=time.monotonic() >= deadline)
                 continue
             if line is STOP:
-                self.kill()
                 raise RunInterrupted(None)
             if line is None:
                 raise TrainerFailed(f"the trainer process ended with exit code {self.kill()}")
@@ -119,22 +122,17 @@ class Trainer:
             return report
 
     def check(self, run: Run, late: bool) -> None:
-        """Kill a child that takes too long, or whose lease has ended: frozen, or overtaken by another worker."""
+        """Raise where the child takes too long, or its lease has ended: frozen, or overtaken by another worker."""
         settings = get_settings()
         if late:
-            self.kill()
             raise TrainerFailed(f"not done after TIDEGATE_RUN_LIMIT_SECONDS, {settings.run_limit_seconds} s")
         try:
             left = seconds_left(connection(), run)
-        except LeaseLost:
-            self.kill()
-            raise
         except Exception as error:
-            if not is_outage(error):
-                raise
-            return  # nobody's lease ends while the database is away
+            if is_outage(error):
+                return  # nobody's lease ends while the database is away
+            raise
         if left <= 0:
-            self.kill()
             raise TrainerFailed(f"the trainer process was silent for {settings.lease_seconds} s: frozen, or starved")
 
     def start(self) -> None:
