@@ -118,7 +118,7 @@ def test_workers_that_are_handed_the_same_window_at_once_get_one_run(database: D
         assert one(connection, by_number) == cut
 
 
-def test_a_locked_window_is_neither_waited_for_nor_overtaken(
+def test_a_locked_window_is_waited_for_a_moment_and_not_overtaken(
     database: Database, connection: Connection, other: Connection
 ) -> None:
     older, _ = ready_window(connection), ready_window(connection)
@@ -127,6 +127,18 @@ def test_a_locked_window_is_neither_waited_for_nor_overtaken(
         assert claim(other, "default", "another", LEASE) is None
         holder.rollback()
     assert claimed(other).window_id == older
+
+
+def test_a_claim_is_not_lost_to_a_moments_lock(database: Database, connection: Connection, other: Connection) -> None:
+    """As when the features worker notes that the window's values are online."""
+    window = ready_window(connection)
+    waits = "select count(*) from pg_stat_activity where pid = %s and wait_event_type = 'Lock'"
+    with database.connect() as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute("update learning.windows set online_at = now() where window_id = %s", [window])
+        claiming = pool.submit(claimed, other)
+        wait_until(lambda: one(connection, waits, [other.info.backend_pid]) == 1, 5, "the claim waits")
+        holder.commit()
+        assert claiming.result(5).window_id == window
 
 
 # Leases
