@@ -11,7 +11,9 @@ import pytest
 
 from tests.support.learning import one
 from tests.support.processes import Command
+from tests.support.waiting import wait_until
 from tidegate import schedules
+from tidegate.stack import Stack
 from workers import keeper
 
 EVENT = "insert into ingest.behaviour_events (user_id, item_id, event_type) values ('ada', 'tea', 'view')"
@@ -116,3 +118,13 @@ def test_a_schedule_is_set_by_the_command_line_and_planned_at_once(
     assert "--schedule '0 3 * * *'" in refused
     run("streams", "set", "default", "--schedule", "")
     assert one(connection, "select schedule from learning.streams") is None
+
+
+def test_a_real_keeper_cuts_what_came_due_while_none_ran(connection: Connection, environment: dict[str, str]) -> None:
+    set_schedule(connection, "0 3 * * *")
+    schedules.plan(connection)
+    connection.execute(MISS)
+    connection.execute(EVENT)
+    with Stack(("keeper",), say=lambda name, line: None, environment=environment):
+        wait_until(lambda: one(connection, DUE) is not None and one(connection, DUE) > datetime.now(UTC), 30)
+    assert [cause for (cause,) in connection.execute(CAUSES).fetchall()] == ["schedule"]
