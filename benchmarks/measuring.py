@@ -22,7 +22,11 @@ from tidegate.settings import read_settings
 
 queries = Queries(Path(__file__).parent / "sql")
 Seconds = dict[str, list[float]]
-COMPARISONS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+}
 
 
 class Verdict(TypedDict):

@@ -9,31 +9,76 @@ create table bare.behaviour_events
 create table bare.today partition of bare.behaviour_events
     for values from ('2000-01-01') to ('2100-01-01');
 
--- insert_rows_bare --
--- A statement of many rows, without tidegate.
-insert into bare.behaviour_events (user_id, item_id, event_type, value)
-select * from unnest(%s::text[], %s::text[], %s::text[], %s::float8[])
+-- make_triggered_tables --
+-- The bare table with a trigger that does nothing, and with one that counts what arrived; and rows to insert.
+create schema captured;
+create table captured.behaviour_events
+    (like ingest.behaviour_events including defaults including identity including indexes)
+    partition by range (ingested_at);
+create table captured.today partition of captured.behaviour_events
+    for values from ('2000-01-01') to ('2100-01-01');
+create function captured.nothing() returns trigger language plpgsql as $$ begin return null; end $$;
+create trigger nothing after insert on captured.behaviour_events referencing new table as arrived
+    for each statement execute function captured.nothing();
+create schema counted;
+create table counted.behaviour_events
+    (like ingest.behaviour_events including defaults including identity including indexes)
+    partition by range (ingested_at);
+create table counted.today partition of counted.behaviour_events
+    for values from ('2000-01-01') to ('2100-01-01');
+create function counted.count() returns trigger language plpgsql as $$
+declare
+    found record;
+begin
+    select count(*), min(event_id), max(event_id), min(ingested_at), max(ingested_at) into found from arrived;
+    return null;
+end $$;
+create trigger count after insert on counted.behaviour_events referencing new table as arrived
+    for each statement execute function counted.count();
+create table bare.rows as
+select n, 'user-' || floor(random() * 5000) as user_id, 'item-' || floor(random() * 5000) as item_id,
+       'view' as event_type, n::float8 as value
+  from generate_series(1, 100000) n;
+create unique index on bare.rows (n);
+analyze bare.rows
 
--- insert_rows_tidegate --
+-- insert_some_bare --
+-- A statement of so many rows, without tidegate.
+insert into bare.behaviour_events (user_id, item_id, event_type, value)
+select user_id, item_id, event_type, value from bare.rows where n <= %(n)s
+
+-- insert_some_tidegate --
 -- The same into tidegate's table.
 insert into ingest.behaviour_events (user_id, item_id, event_type, value)
-select * from unnest(%s::text[], %s::text[], %s::text[], %s::float8[])
+select user_id, item_id, event_type, value from bare.rows where n <= %(n)s
 
--- insert_one_bare --
--- One row, without tidegate.
-insert into bare.behaviour_events (user_id, item_id, event_type, value) values (%s, %s, %s, %s)
+-- pgbench_one_bare --
+-- One row, without tidegate, as a script of pgbench.
+\set u random(1, 5000)
+\set i random(1, 5000)
+insert into bare.behaviour_events (user_id, item_id, event_type, value)
+values ('user-' || :u, 'item-' || :i, 'view', 1);
 
--- insert_one_tidegate --
+-- pgbench_one_tidegate --
 -- The same into tidegate's table.
-insert into ingest.behaviour_events (user_id, item_id, event_type, value) values (%s, %s, %s, %s)
+\set u random(1, 5000)
+\set i random(1, 5000)
+insert into ingest.behaviour_events (user_id, item_id, event_type, value)
+values ('user-' || :u, 'item-' || :i, 'view', 1);
 
--- copy_bare --
--- A stream of rows, without tidegate.
-copy bare.behaviour_events (user_id, item_id, event_type, value) from stdin
+-- pgbench_one_captured --
+-- The same where a trigger does nothing.
+\set u random(1, 5000)
+\set i random(1, 5000)
+insert into captured.behaviour_events (user_id, item_id, event_type, value)
+values ('user-' || :u, 'item-' || :i, 'view', 1);
 
--- copy_tidegate --
--- The same into tidegate's table.
-copy ingest.behaviour_events (user_id, item_id, event_type, value) from stdin
+-- pgbench_one_counted --
+-- The same where a trigger counts.
+\set u random(1, 5000)
+\set i random(1, 5000)
+insert into counted.behaviour_events (user_id, item_id, event_type, value)
+values ('user-' || :u, 'item-' || :i, 'view', 1);
 
 -- insert_history --
 -- Synthetic purchases over the last year: few users and items have most of them.
@@ -76,3 +121,15 @@ select extract(epoch from cut_at)::float8 from learning.windows order by window_
 -- Send tasks that find nothing to cut.
 select count(learning.send_task('features', 'tidegate.cut_window', '{"stream": "nobody"}'))
   from generate_series(1, %(n)s)
+
+-- wide_user --
+-- A user's live features as of the last commit: what is folded, merged with what is not.
+select n_events from features.user_features(%(user)s)
+
+-- folded_user --
+-- The folded row alone: what a read costs that need not see the last commit.
+select n_events from features.user_activity where user_id = %(user)s
+
+-- record_one --
+-- One event of a user, committed.
+insert into ingest.behaviour_events (user_id, item_id, event_type) values (%(user)s, %(item)s, 'view')
