@@ -127,8 +127,22 @@ def test_all_about_a_window_is_shown(run: Command, refuse: Command, connection: 
         "update learning.runs set state = 'failed', error = %s, finished_at = now() where run_id = %s",
         ["Traceback (most recent call last):\nValueError: a bad day", run_id],
     )
+    connection.execute(
+        "insert into learning.window_figures (window_id, figure, value, median, mad, z, suspicious)"
+        " values (%s, 'a figure', 9.1, 4.2, 0.3, 11.0, true)",
+        [window],
+    )
     shown = run("windows", "show", str(window))
-    for fact in ("cause", "hand", "position", "somebody", "failed", "Traceback", "ValueError: a bad day"):
+    for fact in (
+        "cause",
+        "hand",
+        "position",
+        "somebody",
+        "failed",
+        "Traceback",
+        "ValueError: a bad day",
+        "usually 4.2",
+    ):
         assert fact in shown
     found = json.loads(run("windows", "show", str(window), "--json"))
     assert (found["n"], found["id_ranges"], found["first_id"], found["state"]) == (1, 1, found["last_id"], "ready")

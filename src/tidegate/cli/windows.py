@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.cli.shown import cell, say_json, say_table
+from tidegate.cli.shown import cell, lasting, say_json, say_table
 from tidegate.cli.verify import verify
 from tidegate.errors import BadRequest, UnknownStream
 from tidegate.events import DEFAULT_STREAM
@@ -29,7 +29,7 @@ FIGURES = (
     "stream", "state", "cause", "n", "position", "first_id", "last_id", "id_ranges", "t0", "t1", "crossed_at", "cut_at",
     "ready_at", "nudged_at", "retried_at", "finished_at", "reason",
 )  # fmt: skip
-BELOW = ("window_id", "runs", "versions", "traceback")
+BELOW = ("window_id", "figures", "runs", "versions", "traceback")
 
 
 @app.command("list")
@@ -76,6 +76,8 @@ def show(window: Window, as_json: AsJson = False) -> None:
         say_json(found)
         return
     say_figures(found)
+    for f in found["figures"]:
+        typer.echo(f"  unusual: {f['figure']} is {f['value']:.3g}, usually {f['median']:.3g} (z {f['z']:.1f})")
     say_runs(found["runs"])
     for version in found["versions"]:
         typer.echo(f"  version {version['number']} ({version['verdict']}): {version['reason']}")
@@ -96,10 +98,10 @@ def say_runs(runs: list[dict[str, Any]]) -> None:
     """Print the runs of a window."""
     if runs:
         say_table(
-            ("run", "attempt", "state", "step", "worker", "claimed at", "finished at", "error"),
+            ("run", "attempt", "state", "step", "worker", "claimed at", "took", "error"),
             [
-                (str(r["run_id"]), r["attempt"], r["state"], r.get("step"), r["worker"], r["claimed_at"][:19],
-                 (r["finished_at"] or "")[:19], (r["error"] or "").strip().rpartition("\n")[2])
+                (str(r["run_id"]), r["attempt"], r["state"], r["step"], r["worker"], r["claimed_at"][:19],
+                 lasting(r["seconds"]), (r["error"] or "").strip().rpartition("\n")[2])
                 for r in runs
             ],
         )  # fmt: skip
@@ -144,7 +146,7 @@ def retry(window: Window, as_json: AsJson = False) -> None:
     from tidegate.queries import queries
 
     with open_database() as database, database.connect(autocommit=True) as connection:
-        find_parked(connection, window, "retry")
+        find_parked(connection, window, "retried")
         found = connection.execute(queries["retry_window"], {"window": window}).fetchone()
     say_changed(window, found, as_json, "its attempts count from here")
 
@@ -160,7 +162,7 @@ def skip(
     from tidegate.queries import queries
 
     with open_database() as database, database.connect(autocommit=True) as connection:
-        stream, n, reason, waiting = find_parked(connection, window, "skip")
+        stream, n, reason, waiting = find_parked(connection, window, "skipped")
         if not yes:
             say_plan(window, stream, n, reason, waiting)
             typer.confirm("  give it up?", abort=True)
@@ -177,7 +179,7 @@ def find_parked(connection: psycopg.Connection[Any], window: int, what: str) -> 
         raise unknown(window)
     state, *rest = row
     if state != "parked":
-        raise BadRequest(f"Window {window} is {state}, not parked.", f"Only a parked window can be given a {what}.")
+        raise BadRequest(f"Window {window} is {state}, not parked.", f"Only a parked window can be {what}.")
     return tuple(rest)
 
 

@@ -102,12 +102,16 @@ select w.window_id, w.stream, w.position, w.n as events, w.state, w.cause, w.rea
  limit %(limit)s
 
 -- show_window --
--- All about one window: its figures, its runs with their versions.
+-- All about one window: what it is, its unusual figures, its runs and their versions.
 select to_jsonb(w) - 'ids' || jsonb_build_object(
            'id_ranges', (select count(*) from unnest(w.ids)),
            'first_id', lower(w.ids),
            'last_id', upper(w.ids) - 1,
-           'runs', (select coalesce(jsonb_agg(to_jsonb(r) - 'window_id' order by r.attempt), '[]')
+           'figures', (select coalesce(jsonb_agg(to_jsonb(f) - 'window_id' order by abs(f.z) desc), '[]')
+                         from learning.window_figures f where f.window_id = w.window_id and f.suspicious),
+           'runs', (select coalesce(jsonb_agg(to_jsonb(r) - 'window_id' || jsonb_build_object(
+                                        'seconds', extract(epoch from coalesce(r.finished_at, clock_timestamp())
+                                                                      - r.claimed_at)) order by r.attempt), '[]')
                       from learning.runs r where r.window_id = w.window_id),
            'versions', (select coalesce(jsonb_agg(jsonb_build_object(
                                   'version_id', v.version_id, 'number', v.number, 'run_id', v.run_id,
