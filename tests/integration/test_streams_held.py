@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -10,6 +11,8 @@ import pytest
 from psycopg.errors import CheckViolation
 
 from tests.support.learning import one
+from tests.support.waiting import wait_until
+from tidegate.postgres import Database
 
 EVENTS = (
     "insert into ingest.behaviour_events (stream, user_id, item_id, event_type)"
@@ -137,6 +140,23 @@ def test_the_trigger_nudges_for_rows_only_where_nothing_holds_the_stream(connect
     connection.execute("update learning.streams set min_interval = '1 hour'")
     write(connection, 10)
     assert one(connection, "select learning.due_by_rows('default')") is False
+
+
+def test_a_sweep_counts_again_before_it_cuts(database: Database, connection: Connection) -> None:
+    connection.execute("insert into learning.streams (stream, threshold) values ('shop', 10)")
+    write(connection)
+    write(connection, stream="shop")
+    with database.connect() as other, database.connect(autocommit=True) as sweeper, ThreadPoolExecutor(1) as pool:
+        other.execute("lock table pgmq.q_features in exclusive mode")
+        sweeping = pool.submit(sweeper.execute, "select learning.sweep()")
+        waiting = "select wait_event_type from pg_stat_activity where pid = %s"
+        wait_until(lambda: one(connection, waiting, [sweeper.info.backend_pid]) == "Lock")
+        # While it cuts the first stream, a task cuts the second, and an event comes.
+        connection.execute("delete from ingest.batches where stream = 'shop'")
+        write(connection, 1, "shop")
+        other.rollback()
+        sweeping.result()
+    assert connection.execute("select stream, n from learning.windows").fetchall() == [("default", 10)]
 
 
 def test_what_is_old_is_cut_although_it_is_not_full(connection: Connection) -> None:
