@@ -107,10 +107,10 @@ class Batches:
             snapshot=torch.from_numpy(self._snapshot[number]),
             profile=torch.from_numpy(queries.profile),
             repeat_query=torch.from_numpy(repeat.query),
-            repeat_item=torch.from_numpy(repeat.item),
+            repeat_item=torch.from_numpy(repeat.item.astype(np.int64)),
             repeat_values=torch.from_numpy(repeat.values),
             target_query=torch.from_numpy(target_query),
-            target_item=torch.from_numpy(target_item),
+            target_item=torch.from_numpy(target_item.astype(np.int64)),
             target_row=torch.from_numpy(
                 _find(repeat.query * self.size + repeat.item, target_query * self.size + target_item)
             ),

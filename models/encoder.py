@@ -46,10 +46,10 @@ class Architecture:
 
 
 def gap_buckets(times: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Return the bucket (E,) of the time since the user's event before; users own bounds[u]:bounds[u + 1]."""
+    """Return the bucket (E,) int8 of the time since the user's event before; users own bounds[u]:bounds[u + 1]."""
     gaps = np.diff(times, prepend=times[:1])
     buckets = np.floor(np.log2(np.maximum(gaps, 0.5))).astype(np.int64) + 1
-    buckets = np.clip(buckets, 0, GAP_BUCKETS - 1)
+    buckets = np.clip(buckets, 0, GAP_BUCKETS - 1).astype(np.int8)
     buckets[bounds[:-1][np.diff(bounds) > 0]] = NO_GAP
     return buckets
 

@@ -17,10 +17,10 @@ from models.timelines import PROFILE, Timeline, target_moments
 class Histories:
     """Hold the events of all users, one user after the other."""
 
-    items: np.ndarray  # (E,) int64
-    types: np.ndarray  # (E,) int64
+    items: np.ndarray  # (E,) int32: histories are what a fit holds most of, and nothing here needs more
+    types: np.ndarray  # (E,) int8
     times: np.ndarray  # (E,) float64, unix seconds
-    owner: np.ndarray  # (E,) int64, which user an event belongs to
+    owner: np.ndarray  # (E,) int32, which user an event belongs to
     bounds: np.ndarray  # (U + 1,) int64, user u owns events bounds[u]:bounds[u + 1]
     users: tuple[str, ...]
 
@@ -81,10 +81,10 @@ def lay_out(timelines: Sequence[Timeline]) -> Histories:
     """Lay the timelines end to end."""
     sizes = np.array([len(timeline) for timeline in timelines], dtype=np.int64)
     return Histories(
-        items=_joined([t.items for t in timelines], np.int64),
-        types=_joined([t.types for t in timelines], np.int64),
+        items=_joined([t.items for t in timelines], np.int32),
+        types=_joined([t.types for t in timelines], np.int8),
         times=_joined([t.times for t in timelines], np.float64),
-        owner=np.repeat(np.arange(len(sizes)), sizes),
+        owner=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
         bounds=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         users=tuple(t.user for t in timelines),
     )
@@ -150,7 +150,7 @@ def check_items(histories: Histories, size: int) -> None:
 
 def _joined(parts: list[np.ndarray], dtype: type, width: int | None = None) -> np.ndarray:
     empty: np.ndarray = np.zeros((0,) if width is None else (0, width), dtype=dtype)
-    return np.concatenate([empty, *parts]).astype(dtype)
+    return np.concatenate([empty, *parts], dtype=dtype, casting="same_kind")
 
 
 def _moment_positions(histories: Histories) -> np.ndarray:

@@ -6,6 +6,7 @@ are exact and are computed for all users of a batch at once: an event carries th
 after it, and a query reads the last event of each pair before its start.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,16 +18,17 @@ from models.popularity import decay
 REPEAT_FEATURES = ("touched", "count", "decayed_day", "decayed_week", "decayed_month", "due", "popular")
 # After three times the usual gap an item is overdue, and longer silence says nothing more.
 MOST_DUE = 3.0
+PORTION = 65_536  # events whose states are computed at a time
 
 
 @dataclass(frozen=True)
 class PairStates:
     """Hold, for each event, the state of its (user, item) pair just after it."""
 
-    count: np.ndarray  # (E,) events of the pair so far
-    decayed: np.ndarray  # (E, 3) decayed counts at the event's own time
-    first: np.ndarray  # (E,) unix seconds of the pair's first event
-    following: np.ndarray  # (E,) position of the pair's next event, or the end of the user's timeline
+    count: np.ndarray  # (E,) int32, events of the pair so far
+    decayed: np.ndarray  # (E, 3) float32, decayed counts at the event's own time
+    first: np.ndarray  # (E,) float64, unix seconds of the pair's first event
+    following: np.ndarray  # (E,) int64, position of the pair's next event, or the end of the user's timeline
 
 
 @dataclass(frozen=True)
@@ -39,26 +41,46 @@ class RepeatRows:
 
 
 def pair_states(histories: Histories) -> PairStates:
-    """Compute the state of every pair after every event, in one pass for each repetition."""
-    order = np.lexsort((histories.items, histories.owner))
-    head = _pair_heads(histories, order)
+    """Compute the state of every pair after every event, some users at a time to save memory."""
+    size = len(histories.items)
+    states = PairStates(
+        count=np.empty(size, np.int32),
+        decayed=np.empty((size, 3), np.float32),
+        first=np.empty(size),
+        following=np.empty(size, np.int64),
+    )
+    for low, high in _portions(histories.bounds):
+        _fill_states(states, histories, low, high)
+    return states
+
+
+def _portions(bounds: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield stretches low:high of events, of whole users and about PORTION events each."""
+    low = 0
+    while low < bounds[-1]:
+        one_user, many = np.searchsorted(bounds, [low, low + PORTION], side="right")
+        high = int(bounds[max(one_user, many - 1)])
+        yield low, high
+        low = high
+
+
+def _fill_states(states: PairStates, histories: Histories, low: int, high: int) -> None:
+    """Compute the states of the events low:high, in one pass for each repetition."""
+    items, owner, times = (part[low:high] for part in (histories.items, histories.owner, histories.times))
+    order = np.lexsort((items, owner))
+    head = _pair_heads(items, owner, order)
     rank = np.arange(len(order)) - head
-    times = histories.times[order]
+    times = times[order]
     decayed = np.ones((len(order), 3))
     by_rank = np.argsort(rank, kind="stable")
     for level in np.split(by_rank, np.cumsum(np.bincount(rank, minlength=1)))[1:-1]:
         decayed[level] += decayed[level - 1] * decay(times[level] - times[level - 1])
     last_of_pair = np.append(rank[1:] == 0, True)[: len(order)]
-    following = np.where(
-        last_of_pair, histories.bounds[histories.owner[order] + 1], np.append(order[1:], 0)[: len(order)]
-    )
-    unsorted = np.argsort(order)
-    return PairStates(
-        count=(rank + 1)[unsorted],
-        decayed=decayed[unsorted],
-        first=times[head][unsorted],
-        following=following[unsorted],
-    )
+    following = np.append(order[1:], 0)[: len(order)] + low
+    states.count[low:high][order] = rank + 1
+    states.decayed[low:high][order] = decayed
+    states.first[low:high][order] = times[head]
+    states.following[low:high][order] = np.where(last_of_pair, histories.bounds[owner[order] + 1], following)
 
 
 def repeat_rows(states: PairStates, queries: Queries) -> RepeatRows:
@@ -78,9 +100,9 @@ def repeat_rows(states: PairStates, queries: Queries) -> RepeatRows:
     return RepeatRows(query, item, _values(states, event, queries.time[query], histories.times[event]))
 
 
-def _pair_heads(histories: Histories, order: np.ndarray) -> np.ndarray:
+def _pair_heads(items: np.ndarray, owner: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Return, for each event in `order`, where in `order` its pair begins."""
-    changes = np.diff(histories.items[order], prepend=-1) | np.diff(histories.owner[order], prepend=-1)
+    changes = np.diff(items[order], prepend=-1) | np.diff(owner[order], prepend=-1)
     return np.maximum.accumulate(np.where(changes != 0, np.arange(len(order)), 0))
 
 

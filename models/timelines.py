@@ -40,7 +40,7 @@ class Timeline:
     """
 
     user: str
-    items: np.ndarray  # (n,) int64, indices into the catalogue
+    items: np.ndarray  # (n,) int32 or int64, indices into the catalogue
     types: np.ndarray  # (n,) int8, indices into EVENT_TYPES
     times: np.ndarray  # (n,) float64, unix seconds, never decreasing
     values: np.ndarray  # (n,) float32, a price or a rating, NaN where there is none

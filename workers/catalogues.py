@@ -51,8 +51,8 @@ class Source(Protocol):
     def find(self, items: Items, names: list[str]) -> np.ndarray:
         """Return the numbers of items that an event names."""
 
-    def added(self, connection: psycopg.Connection[Any], task: Task, names: list[str]) -> Added:
-        """Return new items with their embeddings."""
+    def added(self, connection: psycopg.Connection[Any], task: Task, names: list[str], width: int | None) -> Added:
+        """Return new items with their embeddings, of the width that the parent has, or any where there is none."""
 
 
 class CurrentCatalogue:
@@ -73,8 +73,11 @@ class CurrentCatalogue:
         """Number what only events know, too."""
         return items.add(names)
 
-    def added(self, connection: psycopg.Connection[Any], task: Task, names: list[str]) -> Added:
-        """Embed the items' texts; each text is encoded once and kept."""
+    def added(self, connection: psycopg.Connection[Any], task: Task, names: list[str], width: int | None) -> Added:
+        """Embed the items' texts; each text is encoded once and kept.
+
+        The language model is loaded only where there is something to encode: it is most of a small run's memory.
+        """
         asked = {"items": names, "cut_at": task.cut_at}
         texts = dict(connection.execute(queries["catalogue_texts"], asked).fetchall())
         written = [texts.get(name, "") for name in names]
@@ -85,7 +88,7 @@ class CurrentCatalogue:
             keep(connection, self.encoder, sorted(missing), self.model.encode)
             # Another process may have kept its own first, and what is kept is what a replay will find.
             vectors = cached(connection, self.encoder, hashes)
-        return Added(Catalogue(tuple(names), stacked(vectors, hashes, self.model.dimensions)), hashes)
+        return Added(Catalogue(tuple(names), stacked(vectors, hashes, width or self.model.dimensions)), hashes)
 
 
 class RecordedCatalogue:
@@ -105,7 +108,7 @@ class RecordedCatalogue:
         """Leave out what the version did not know: its events were not there."""
         return items.find(names)
 
-    def added(self, connection: psycopg.Connection[Any], task: Task, names: list[str]) -> Added:
+    def added(self, connection: psycopg.Connection[Any], task: Task, names: list[str], width: int | None) -> Added:
         """Take the kept embeddings. Raises TextsMissing where one is gone."""
         vectors = cached(connection, self.encoder, self.hashes)
         pairs = zip(self.names, self.hashes, strict=True)

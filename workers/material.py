@@ -53,7 +53,8 @@ def read_material(
     found, times = reading.read_timelines(connection, task, find, hashes)
     draws = reading.draws(connection, task, seed=task.window_id) if live is not None else []
     replay = [t for drawn in draws for t in reading.read_draw(connection, task, drawn, find, hashes)]
-    added = source.added(connection, task, list(items.index)[len(known) :])
+    width = live.architecture.text_dimensions if live is not None else None
+    added = source.added(connection, task, list(items.index)[len(known) :], width)
     if live is not None:
         live.append(added.catalogue)
     timelines = profiled(database, task, found, hashes)

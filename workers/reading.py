@@ -25,9 +25,12 @@ from psycopg.rows import class_row
 from models.timelines import Timeline, target_moments
 from tidegate.queries import queries
 
-# Events of a user that a run knows besides those of the window. The tower sees the last hundred before a moment; the
-# repeat terms decay within months, and their plain count grows with its logarithm.
-HISTORY = 1024
+# Earlier events that a run holds besides those that it learns, all users together: some tens of megabytes, however long
+# history grows. Each user has an equal part of them.
+HISTORY = 500_000
+# No user has fewer: the tower sees the last hundred events before a moment. None has more: the repeat terms decay
+# within months, and their plain counts grow with their logarithm.
+LEAST, MOST = 128, 1024
 BUCKETS = 1024
 # Replay draws from so many earlier windows, each with a chance in proportion to its events.
 REPLAY_DRAWS = 4
@@ -227,7 +230,9 @@ def read_timelines(
     return made, np.sort(np.concatenate(own))
 
 
-def spanning(task: Task, first: int, last: int, low: int = 0, high: int = BUCKETS - 1) -> dict[str, Any]:
+def spanning(
+    task: Task, first: int, last: int, low: int = 0, high: int = BUCKETS - 1, share: float = 1.0
+) -> dict[str, Any]:
     """Return the parameters that ask for users with events at positions first..last and in buckets low..high."""
     return {
         "stream": task.stream,
@@ -236,7 +241,9 @@ def spanning(task: Task, first: int, last: int, low: int = 0, high: int = BUCKET
         "excluded": task.excluded,
         "low": low,
         "high": high,
-        "limit": HISTORY,
+        "least": LEAST,
+        "most": MOST,
+        "history": int(HISTORY * share),
     }
 
 
@@ -287,7 +294,8 @@ def read_draw(
     connection: psycopg.Connection[Any], task: Task, drawn: Draw, number: Numbering, hashes: ReadHashes
 ) -> Iterator[Timeline]:
     """Yield the drawn users' timelines as of the earlier window; its events are the targets."""
-    asked = spanning(task, drawn.position, drawn.position, drawn.low, drawn.high)
+    share = REPLAY_SHARE / REPLAY_DRAWS
+    asked = spanning(task, drawn.position, drawn.position, drawn.low, drawn.high, share)
     found = hashes.noting(records(connection, "timelines", asked), "replay")
     for user, parts in groupby(numbered(found, number), key=lambda row: row.user):
         rows = list(parts)

@@ -133,3 +133,38 @@ select n_events from features.user_activity where user_id = %(user)s
 -- record_one --
 -- One event of a user, committed.
 insert into ingest.behaviour_events (user_id, item_id, event_type) values (%(user)s, %(item)s, 'view')
+-- keep_place --
+-- Let the windows that are trained here have positions above those of a history that is made later.
+insert into learning.windows (stream, n, ids, t0, t1, position, state, ready_at, finished_at)
+values ('default', 1, '{[-1,0)}', now(), now(), %(position)s, 'trained', now(), now())
+
+-- insert_earlier_windows --
+-- Windows that were trained long ago.
+insert into learning.windows (stream, n, ids, t0, t1, position, state, ready_at, finished_at)
+select 'default', %(n)s, int8multirange(int8range(-1000000 * p - %(n)s, -1000000 * p)), now(), now(), p, 'trained',
+       now(), now()
+  from generate_series(1, %(windows)s::bigint) p
+
+-- insert_earlier_timelines --
+-- What those windows left of each user: some events a day, a window a day.
+insert into features.user_timelines (user_id, position, stream, bucket, n, item_ids, event_types, occurred, event_values)
+select 'user-' || u, p, 'default', hashtextextended('user-' || u, 0) & 1023, %(each)s,
+       array(select 'item-' || floor(%(items)s * power(random(), 2))::int
+               from generate_series(1, %(each)s) n where u + p > 0),
+       array_fill(3::smallint, array[%(each)s]),
+       array(select %(newest)s - 86400.0 * (%(windows)s - p + 1) + n * 60 + u from generate_series(1, %(each)s) n),
+       array_fill(1::real, array[%(each)s])
+  from generate_series(0, %(users)s - 1) u cross join generate_series(1, %(windows)s) p
+
+-- insert_earlier_features --
+-- And the rows of their features.
+insert into features.user_activity_history
+    (user_id, event_timestamp, n_events, n_purchase, decayed_day, decayed_week, decayed_month, spend,
+     first_event_at, position)
+select t.user_id, to_timestamp(t.occurred[t.n]), t.n * t.position, t.n * t.position, 1, 2, 3, t.n * t.position,
+       to_timestamp(t.occurred[1]), t.position
+  from features.user_timelines t where t.position < %(before)s
+
+-- analyze_history --
+-- Let the planner know.
+analyze features.user_timelines, features.user_activity_history, learning.windows

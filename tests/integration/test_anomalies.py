@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.activity import fold
 from tests.support.learning import one
+from tidegate.postgres import Database
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 COPY = "copy ingest.behaviour_events (user_id, item_id, event_type, value, occurred_at) from stdin"
@@ -218,3 +219,19 @@ def test_a_large_batch_is_measured_by_itself_and_its_window_says_so(connection: 
     assert town.suspicions(window) == {"suspicious_batches": None}
     value = one(connection, "select value from learning.window_figures where figure = 'suspicious_batches'")
     assert value == pytest.approx(1 / 6)
+
+
+def test_two_keepers_measure_a_batch_once(connection: psycopg.Connection[Any], database: Database) -> None:
+    town = Town(connection)
+    with connection.cursor() as cursor, cursor.copy(COPY) as copy:
+        for row in town.events():
+            copy.write_row(row)
+    with database.connect(autocommit=True) as other, other.transaction():
+        other.execute("set transaction isolation level repeatable read")
+        other.execute("select 1 from features.unfolded_batches")  # its snapshot is older than the first one's commit
+        with connection.transaction():
+            assert one(connection, "select ingest.note_batches()") == 1
+            with database.connect(autocommit=True) as third:
+                assert one(third, "select ingest.note_batches()") == 0, "the lock is held"
+        with pytest.raises(psycopg.errors.SerializationFailure), other.transaction():
+            other.execute("select ingest.note_batches()")

@@ -83,7 +83,8 @@ def test_history_is_bounded_and_the_windows_own_events_are_all_there(
         insert(connection, [Event("ada", f"item-{n}", "view", None, START + timedelta(days=number, seconds=n))
                             for n in range(20)])  # fmt: skip
         make_window(connection)
-    monkeypatch.setattr(reading, "HISTORY", 30)
+    monkeypatch.setattr(reading, "LEAST", 30)
+    monkeypatch.setattr(reading, "HISTORY", 1)
     task = read_task(connection, 6)
     [timeline], times = reading.read_timelines(connection, task, Items(()).add, ReadHashes(1))
     assert len(timeline) == 120, "nothing has learned from them yet: they all are targets"

@@ -18,12 +18,15 @@ select w.window_id, w.stream, w.position, w.n, extract(epoch from w.cut_at)::flo
 
 -- timelines --
 -- The timelines of users with events in a range of positions: all of their rows there and, of earlier ones, the newest up
--- to a limit of events; in order. A row has an event at least, so the limit bounds the rows that are looked at, too.
+-- to a number of events; in order. The fewer users, the more of each. A row has an event at least, so the number bounds
+-- the rows that are looked at, too.
 with learner as (
     select distinct user_id
       from features.user_timelines
      where stream = %(stream)s and position between %(first)s and %(last)s
        and position <> all (%(excluded)s::bigint[]) and bucket between %(low)s and %(high)s
+), kept as (
+    select greatest(%(least)s, least(%(most)s, %(history)s / greatest(count(*), 1))) as events from learner
 )
 select t.user_id, t.position, t.item_ids, t.event_types, t.occurred, t.event_values
   from learner l
@@ -38,8 +41,8 @@ select t.user_id, t.position, t.item_ids, t.event_types, t.occurred, t.event_val
                 where h.user_id = l.user_id and h.stream = %(stream)s and h.position < %(first)s
                   and h.position <> all (%(excluded)s::bigint[])
                 order by h.position desc
-                limit %(limit)s) u) t
- where t.newer < %(limit)s
+                limit (select k.events from kept k)) u) t
+ where t.newer < (select k.events from kept k)
  order by t.user_id collate "C", t.position
 
 -- histories --
