@@ -133,6 +133,7 @@ select n_events from features.user_activity where user_id = %(user)s
 -- record_one --
 -- One event of a user, committed.
 insert into ingest.behaviour_events (user_id, item_id, event_type) values (%(user)s, %(item)s, 'view')
+
 -- keep_place --
 -- Let the windows that are trained here have positions above those of a history that is made later.
 insert into learning.windows (stream, n, ids, t0, t1, position, state, ready_at, finished_at)
