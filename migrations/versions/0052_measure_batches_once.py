@@ -7,7 +7,7 @@ from alembic import op
 from migrations import sql_objects
 
 revision = "0052"
-down_revision = "0024"
+down_revision = "0038"
 
 
 def upgrade() -> None:
