@@ -79,14 +79,21 @@ def shop(connection: psycopg.Connection[Any], first_day: int, days: int, swapped
 
 
 def versions(connection: psycopg.Connection[Any], at_least: int) -> int:
-    """Wait until so many windows were trained; return the live version's number. A dead process fails the test."""
+    """Wait until so many windows were trained, and nothing more is under way; return the live version's number.
+
+    A dead process fails the test.
+    """
 
     def trained() -> bool:
         connection.stack.check()  # type: ignore[attr-defined]
         parked = connection.execute("select reason from learning.windows where state = 'parked'").fetchone()
         assert parked is None, parked
-        row = connection.execute("select count(*) from learning.windows where state = 'trained'").fetchone()
-        return row is not None and row[0] >= at_least
+        row = connection.execute(
+            "select count(*) filter (where state = 'trained'), bool_and(state = 'trained'),"
+            "       (select coalesce(sum(n), 0) from ingest.batches) < %s from learning.windows",
+            (THRESHOLD,),
+        ).fetchone()
+        return row is not None and row[0] >= at_least and row[1] and row[2]
 
     try:
         wait_until(trained, 240, f"{at_least} trained windows")

@@ -136,7 +136,9 @@ class World:
         wait_until(is_trained, seconds, f"window {window} trained")
 
     def idle(self, seconds: float = PATIENCE) -> None:
-        """Wait until every task has been acknowledged or waits for its redelivery, and nothing is folded late."""
+        """Wait until every service runs, and every task was acknowledged or waits for its redelivery."""
+        for name, service in self.stack.services.items():
+            wait_until(lambda s=service: s.process.poll() is None, seconds, f"{name} is started again")  # type: ignore[misc]
         unread = "select count(*) from pgmq.q_gpu where vt <= clock_timestamp()"
         wait_until(lambda: self.one(unread) == 0, seconds, "no task waits")
 
