@@ -66,6 +66,7 @@ def train(connection: psycopg.Connection[Any], seed: int) -> dict[str, Any]:
     assert run is not None
     trainer = Trainer()
     try:
+        trainer.ready()
         return trainer.train(run)
     finally:
         trainer.close()
