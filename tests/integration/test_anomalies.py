@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import pytest
 
 from tests.support.activity import fold
 from tests.support.learning import one
+from tests.support.processes import tidegate
 from tidegate.postgres import Database
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -235,3 +237,13 @@ def test_two_keepers_measure_a_batch_once(connection: psycopg.Connection[Any], d
                 assert one(third, "select ingest.note_batches()") == 0, "the lock is held"
         with pytest.raises(psycopg.errors.SerializationFailure), other.transaction():
             other.execute("select ingest.note_batches()")
+
+
+def test_the_policy_is_set_on_the_command_line(connection: psycopg.Connection[Any], database: Database) -> None:
+    environment = os.environ | {"TIDEGATE_DATABASE_URL": database.conninfo}
+    said = tidegate("streams", "set", "default", "--suspicion", "park", "--suspicion-z", "10", environment=environment)
+    assert said.returncode == 0, said.stderr
+    policy = connection.execute("select suspicion, suspicion_z from learning.streams").fetchone()
+    assert policy == ("park", 10.0)
+    assert tidegate("streams", "add", "other", environment=environment).returncode == 0
+    assert one(connection, "select suspicion from learning.streams where stream = 'other'") == "tighten"

@@ -42,6 +42,10 @@ MaxAttempts = Annotated[int | None, typer.Option(min=1, help="Attempts until a w
 OnParked = Annotated[
     Literal["continue", "stop"] | None, typer.Option(help="Whether later windows wait for a parked one.")
 ]
+Suspicion = Annotated[
+    Literal["ignore", "tighten", "park"] | None, typer.Option(help="What a window meets that is unlike those before.")
+]
+SuspicionZ = Annotated[float | None, typer.Option(min=1, metavar="Z", help="Robust z-score that is suspicious.")]
 Repeats = Annotated[
     bool | None,
     typer.Option("--repeats/--no-repeats", help="Whether items may be recommended to a user again."),
@@ -110,6 +114,8 @@ def add(
     budget_seconds: BudgetSeconds = None,
     max_attempts: MaxAttempts = None,
     on_parked: OnParked = None,
+    suspicion: Suspicion = None,
+    suspicion_z: SuspicionZ = None,
     repeats: Repeats = None,
     keep_events: KeepEvents = None,
 ) -> None:
@@ -134,6 +140,8 @@ def set_stream(
     budget_seconds: BudgetSeconds = None,
     max_attempts: MaxAttempts = None,
     on_parked: OnParked = None,
+    suspicion: Suspicion = None,
+    suspicion_z: SuspicionZ = None,
     repeats: Repeats = None,
     keep_events: KeepEvents = None,
 ) -> None:

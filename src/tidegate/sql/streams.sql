@@ -4,17 +4,18 @@
 -- The streams, what makes them train, and what holds them now.
 select stream, threshold, extract(epoch from max_age)::float8 as max_age_seconds, new_item_share, mix_drift, schedule,
        next_cut_at, extract(epoch from min_interval)::float8 as min_interval_seconds, budget_seconds, max_attempts,
-       on_parked, repeats, keep_events, learning.hold(stream) as hold, created_at
+       on_parked, suspicion, suspicion_z, repeats, keep_events, learning.hold(stream) as hold, created_at
   from learning.streams order by stream
 
 -- add_stream --
 -- Make a stream; what is null has its default. A figure of 0 is none, as in change_stream.
 insert into learning.streams (stream, threshold, max_age, new_item_share, mix_drift, schedule, min_interval,
-                              budget_seconds, max_attempts, on_parked, repeats, keep_events)
+                              budget_seconds, max_attempts, on_parked, suspicion, suspicion_z, repeats, keep_events)
 values (%(stream)s, coalesce(%(threshold)s, 10000), make_interval(secs => nullif(%(max_age)s::float8, 0)),
         nullif(%(new_item_share)s::float8, 0), nullif(%(mix_drift)s::float8, 0), nullif(%(schedule)s, ''),
         make_interval(secs => nullif(%(min_interval)s::float8, 0)), nullif(%(budget_seconds)s::integer, 0),
-        coalesce(%(max_attempts)s, 3), coalesce(%(on_parked)s, 'continue'), coalesce(%(repeats)s, true),
+        coalesce(%(max_attempts)s, 3), coalesce(%(on_parked)s, 'continue'), coalesce(%(suspicion)s, 'tighten'),
+        coalesce(%(suspicion_z)s::float8, 8), coalesce(%(repeats)s, true),
         coalesce(%(keep_events)s, false))
     on conflict do nothing
 
@@ -34,6 +35,8 @@ update learning.streams
                              else nullif(%(budget_seconds)s::integer, 0) end,
        max_attempts = coalesce(%(max_attempts)s, max_attempts),
        on_parked = coalesce(%(on_parked)s, on_parked),
+       suspicion = coalesce(%(suspicion)s, suspicion),
+       suspicion_z = coalesce(%(suspicion_z)s::float8, suspicion_z),
        repeats = coalesce(%(repeats)s, repeats),
        keep_events = coalesce(%(keep_events)s, keep_events)
  where stream = %(stream)s
