@@ -1,8 +1,8 @@
 """How long things live: days are sealed when they are over and dropped when they are past their retention.
 
 What an unfinished window, the ledger or the live features still need is never dropped, whatever its age.
-Dropping takes the whole table for an instant and gives up after 50 ms, so writers never wait for it: a long
-transaction only makes it "busy", and the next hour tries again.
+Dropping takes the whole table for an instant and gives up after 50 ms, so no writer waits longer for it: a
+long transaction only makes it "busy", and the next hour tries again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tidegate.errors import BadRequest
 from tidegate.queries import queries
 
 BUSY = "busy"
+COPIED = "copied"  # what a stream keeps is safe, and the partition may be dropped next
 TRIES = 20  # at a partition that is busy: transactions of a few milliseconds leave a gap within that
 PAUSE = 0.25  # seconds between them
 CHUNK = 5_000  # rows that one transaction deletes: locks and the log stay small
@@ -117,13 +118,12 @@ def apply(connection: psycopg.Connection[Any], tries: int = TRIES) -> Report:
 
 def drop(connection: psycopg.Connection[Any], partition: str, tries: int) -> str:
     """Drop a partition, trying again while somebody is in the way; return what became of it."""
-    said = BUSY
-    for attempt in range(tries):
-        if attempt:
-            time.sleep(PAUSE)
-        said = _value(connection, "drop_partition", {"partition": partition})
-        if said != BUSY:
+    for left in reversed(range(tries)):
+        while (said := str(_value(connection, "drop_partition", {"partition": partition}))) == COPIED:
+            continue
+        if said != BUSY or not left:
             break
+        time.sleep(PAUSE)
     return said
 
 

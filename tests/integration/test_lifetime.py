@@ -123,6 +123,23 @@ def test_a_writer_in_the_way_is_not_waited_for_and_nobody_waits_behind(
     assert connection.execute(READ, (made,)).fetchall() == before
 
 
+def test_a_snapshot_from_before_the_copy_still_reads_the_whole_window(
+    database: Database, connection: Connection
+) -> None:
+    connection.execute("update learning.streams set keep_events = true")
+    old = add_day(connection, 20)
+    write(connection, 20)
+    made = window(connection)
+    before = connection.execute(READ, (made,)).fetchall()
+    with database.connect() as reader:
+        reader.execute("set transaction isolation level repeatable read")
+        reader.execute("select from learning.streams")  # takes the snapshot, and no lock on any event
+        assert lifetime.apply(connection, tries=2).kept == {old: "busy"}
+        assert reader.execute(READ, (made,)).fetchall() == before
+    assert lifetime.apply(connection).dropped == [old]
+    assert connection.execute(READ, (made,)).fetchall() == before
+
+
 def test_an_event_that_arrives_for_an_old_day_just_before_the_drop_keeps_it(
     database: Database, connection: Connection
 ) -> None:

@@ -72,12 +72,12 @@ def check(aftermath: Aftermath) -> None:
     # It happened at all.
     assert (aftermath.seen.crashes, bool(aftermath.quarantined)) == (3, True), about
     assert len(aftermath.last_readings) > 5, about
-    assert aftermath.seen.repeated, about
+    assert (aftermath.seen.repeated > 0, aftermath.seen.kept > 0) == (True, True), about
 
 
 @pytest.mark.timeout(120)
 def test_every_committed_event_is_in_exactly_one_window(mortal: EmbeddedServer) -> None:
-    check(wreak(mortal, random.SystemRandom().randrange(1000, 10**6), events=12_000))
+    check(wreak(mortal, random.SystemRandom().randrange(1000, 10**6), events=8_000))
 
 
 @pytest.mark.long

@@ -19,11 +19,21 @@ from typing import Any
 import psycopg
 
 from tests.support.activity import fold
+from tests.support.days import add_day
 from tests.support.waiting import wait_until
-from tests.support.writers import RECOVERY_SECONDS, STREAMS, WAYS, Journal, Writer, connected, lost, roll_back
+from tests.support.writers import OLD_DAYS, RECOVERY_SECONDS, STREAMS, WAYS, Journal, Writer, connected, lost, roll_back
+from tidegate import lifetime
 from tidegate.postgres import Database, EmbeddedServer
 
 THRESHOLD = 700  # larger than most statements and small enough for a hundred windows
+TRAINED = "update learning.windows set state = 'trained', finished_at = clock_timestamp() where state = 'ready'"
+MATERIALISE = (
+    "select features.materialise_window(max(window_id)) from learning.windows where state = 'cut' and stream = %s"
+)
+UNFINISHED = (
+    "select (select count(*) from learning.windows where state <> 'trained')"
+    " + (select count(*) from ingest.retention_plan())"
+)
 READ = "select e::text from learning.read_window(%s) e order by event_id"
 BACKEND = "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
 
@@ -40,6 +50,7 @@ class Observations:
     repeated: int = 0
     changed: list[int] = field(default_factory=list)
     folded: int = 0
+    kept: int = 0  # events whose day was dropped
     crashes: int = 0
 
     def read(self, window: int, rows: Reading) -> None:
@@ -58,7 +69,7 @@ class Chaos:
         self.server = server  # killed in the middle where there is one
         self.seed = seed
         self.events = events
-        self.journal = Journal()
+        self.journal = Journal(backfills=lambda written: not events * 0.2 < written < events * 0.9)
         self.seen = Observations()
         self._stop = threading.Event()
 
@@ -66,12 +77,15 @@ class Chaos:
         """Let everybody loose until the events are written; return what is left when all is quiet."""
         with self.connect() as connection:
             connection.execute("insert into learning.streams (stream) values ('shop'), ('news')")
-            connection.execute("update learning.streams set threshold = %s", (THRESHOLD,))
+            connection.execute("update learning.streams set keep_events = true, threshold = %s", (THRESHOLD,))
+            add_day(connection, OLD_DAYS)
+            lifetime.set_lifetime(connection, keep_events="2d")
         writers = [Writer(n, self.connect, self.seed * 100 + n, self.journal, lazy=n >= 6) for n in range(8)]
         with ThreadPoolExecutor(16) as pool:
             writing = [pool.submit(writer.work, WAYS, self.enough) for writer in writers]
             beside = [pool.submit(self.cut, random.Random(self.seed * 100 + 50 + n)) for n in range(3)]
             beside += [pool.submit(self.fold) for _ in range(2)]
+            beside.append(pool.submit(self.let_go))
             beside += [pool.submit(self.kill)] if self.server else []
             try:
                 for job in writing:
@@ -126,6 +140,17 @@ class Chaos:
         """Fold as the keeper does."""
         self.seen.folded += fold(connection)
 
+    def let_go(self) -> None:
+        """Finish windows and drop the days that are past their retention until told to stop."""
+        self.survive(self.let_go_once)
+
+    def let_go_once(self, connection: psycopg.Connection[Any]) -> None:
+        """Finish a window of each stream, as training does, and let go of what nothing needs any more."""
+        for stream in STREAMS:
+            connection.execute(MATERIALISE, (stream,))
+        connection.execute(TRAINED)
+        lifetime.apply(connection, tries=1)
+
     def survive(self, act: Callable[[psycopg.Connection[Any]], None]) -> None:
         """Repeat an act until told to stop, through serialization failures and the server's deaths."""
         connection = self.connect()
@@ -170,6 +195,9 @@ class Chaos:
                 one(connection, "select learning.cut_window(%s, null, true)", (stream,))
             while fold(connection):
                 pass
+            while one(connection, UNFINISHED):
+                self.let_go_once(connection)
+            self.seen.kept = one(connection, "select count(*) from ingest.kept_events")
             return Aftermath(self.seed, self.journal, self.seen, *look(connection))
 
 
@@ -179,14 +207,15 @@ def one(connection: psycopg.Connection[Any], query: str, parameters: tuple[Any, 
     return None if row is None else row[0]
 
 
-KEYS = "select coalesce(context ->> 'key', '?') from ingest.behaviour_events"
+STORED = "(table ingest.behaviour_events union all table ingest.kept_events) e"
+KEYS = f"select coalesce(context ->> 'key', '?') from {STORED}"
 QUARANTINED = "select event #>> '{context,key}' from ingest.quarantined_events"
 WINDOWED = (
     "select w.window_id, e.context ->> 'key' from learning.windows w, learning.read_window(w.window_id) e"
     " order by w.window_id, e.event_id"
 )
-USERS = "select user_id, count(*) from ingest.behaviour_events group by user_id"
-ITEMS = "select item_id, count(*) from ingest.behaviour_events group by item_id"
+USERS = f"select user_id, count(*) from {STORED} group by user_id"
+ITEMS = f"select item_id, count(*) from {STORED} group by item_id"
 FOLDED_USERS = "select user_id, n_events from features.user_activity"
 FOLDED_ITEMS = "select item_id, n_events from features.item_activity"
 LEFT = "select (select count(*) from ingest.batches) + (select count(*) from features.unfolded_batches)"
@@ -196,14 +225,14 @@ def look(connection: psycopg.Connection[Any]) -> tuple[Any, ...]:
     """Return what `Aftermath` compares."""
     windows = [row[0] for row in connection.execute("select window_id from learning.windows").fetchall()]
     return (
-        [key for (key,) in connection.execute(KEYS).fetchall()],
+        [key for (key,) in connection.execute(KEYS.encode()).fetchall()],
         [key for (key,) in connection.execute(QUARANTINED).fetchall()],
         [key for _, key in connection.execute(WINDOWED).fetchall()],
         {window: connection.execute(READ, (window,)).fetchall() for window in windows},
         one(connection, "select sum(n)::bigint from learning.windows"),
         one(connection, LEFT),
-        (connection.execute(USERS).fetchall(), connection.execute(FOLDED_USERS).fetchall()),
-        (connection.execute(ITEMS).fetchall(), connection.execute(FOLDED_ITEMS).fetchall()),
+        (connection.execute(USERS.encode()).fetchall(), connection.execute(FOLDED_USERS).fetchall()),
+        (connection.execute(ITEMS.encode()).fetchall(), connection.execute(FOLDED_ITEMS).fetchall()),
     )
 
 
@@ -251,5 +280,6 @@ class Aftermath:
             f"seed {self.seed}: {len(self.stored):,} events in {len(self.last_readings)} windows,"
             f" {len(self.quarantined):,} quarantined, {self.journal.retries} transactions tried again,"
             f" {self.seen.crashes} crashes, {len(self.journal.unsure)} commits with unknown outcome,"
-            f" {taken_back} transactions taken back, {self.seen.repeated} windows read again while it lasted"
+            f" {taken_back} transactions taken back, {self.seen.repeated} windows read again while it lasted,"
+            f" {self.seen.kept:,} events kept past the drop of their day"
         )

@@ -29,6 +29,12 @@ INSERT_MANY = (
     f"insert into ingest.behaviour_events ({COLUMNS}) select {COLUMNS} from jsonb_to_recordset(%s)"
     " as r(stream text, user_id text, item_id text, event_type text, occurred_at timestamptz, context jsonb)"
 ).encode()
+BACKFILL = (
+    f"insert into ingest.behaviour_events ({COLUMNS}, ingested_at)"
+    f" select {COLUMNS}, %s from jsonb_to_recordset(%s)"
+    " as r(stream text, user_id text, item_id text, event_type text, occurred_at timestamptz, context jsonb)"
+).encode()
+OLD_DAYS = 3  # how long ago backfilled events say that they were ingested
 COPY = f"copy ingest.behaviour_events ({COLUMNS}) from stdin".encode()
 RECOVERY_SECONDS = 60.0
 
@@ -38,6 +44,12 @@ Row = tuple[str, str | None, str, str, str, str]
 def key(row: Row) -> str:
     """Return the name that a writer gave its event."""
     return str(json.loads(row[-1])["key"])
+
+
+def records(rows: list[Row]) -> str:
+    """Return rows as a JSON list of objects."""
+    names = COLUMNS.split(", ")
+    return json.dumps([dict(zip(names, (*row[:-1], json.loads(row[-1])), strict=True)) for row in rows])
 
 
 def lost(error: psycopg.Error) -> bool:
@@ -56,6 +68,8 @@ class Journal:
     lazy: list[list[str]] = field(default_factory=list)
     retries: int = 0
     events: int = 0
+    # Old events come in the beginning and in the end, so that between them their day can be dropped.
+    backfills: Callable[[int], bool] = lambda events: True
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def note(self, kind: str, rows: list[Row]) -> None:
@@ -132,8 +146,7 @@ class Writer:
     def insert_many(self, most: int) -> list[Row]:
         """Insert rows by one statement."""
         rows = self.rows(most)
-        records = [dict(zip(COLUMNS.split(", "), (*row[:-1], json.loads(row[-1])), strict=True)) for row in rows]
-        self.connection.execute(INSERT_MANY, (json.dumps(records),))
+        self.connection.execute(INSERT_MANY, (records(rows),))
         return rows
 
     def copy(self, most: int) -> list[Row]:
@@ -309,6 +322,16 @@ def client_keys(writer: Writer) -> None:
     writer.sent = rows
 
 
+def backfill(writer: Writer) -> None:
+    """Commit rows of a day that is long over, as long as such rows come at all."""
+    if not writer.journal.backfills(writer.journal.events):
+        return
+    day = dt.datetime.now(dt.UTC) - dt.timedelta(days=OLD_DAYS)
+    with writer.transaction() as rows:
+        rows.extend(writer.rows(40))
+        writer.connection.execute(BACKFILL, (day, records(rows)))
+
+
 def overtaken(writer: Writer, by: int) -> None:
     """Wait until others have written so many events; not for ever, for all may wait for each other."""
     writer.journal.wait_for(writer.journal.events + by, seconds=0.5)
@@ -327,4 +350,5 @@ WAYS: tuple[Callable[[Writer], None], ...] = (
     repeatable_read,
     serializable,
     client_keys,
+    backfill,
 )
