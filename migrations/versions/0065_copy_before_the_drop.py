@@ -7,7 +7,7 @@ from alembic import op
 from migrations import sql_objects
 
 revision = "0065"
-down_revision = "0041"
+down_revision = "0052"
 
 
 def upgrade() -> None:
