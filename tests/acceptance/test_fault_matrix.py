@@ -102,9 +102,16 @@ def test_killing(target: str, step: str, stack: World) -> None:
     with told(stack):
         window = train_and_kill(stack, target, step)
         check(stack, window)
+        assert counted(stack, window) <= (1 if target in ("trainer", "gpu") else 0), "only the death of a worker counts"
         # Whoever was killed works again, for the next window.
         if target in ("features", "keeper"):
             check(stack, stack.cut())
+
+
+def counted(stack: World, window: int) -> int:
+    """Return how many attempts a window has lost."""
+    lost = "select count(*) from learning.runs where window_id = %s and state in ('failed', 'expired')"
+    return int(stack.one(lost, [window]))
 
 
 def train_and_kill(stack: World, target: str, step: str) -> int:

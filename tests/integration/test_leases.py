@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -410,3 +411,20 @@ def test_values_that_did_not_reach_feast_are_sent_again_even_after_training(conn
     assert nudged(connection) == [("features", "tidegate.materialise_window")]
     connection.execute("update learning.windows set online_at = now(), nudged_at = null")
     assert nudged(connection) == []
+
+
+def test_the_sweep_looks_at_few_windows_however_many_there_were(connection: Connection) -> None:
+    connection.execute(
+        "insert into learning.windows (stream, n, ids, t0, t1, position, state, ready_at, online_at, finished_at)"
+        " select 'default', 1, '{[1,2)}', now(), now(), p, 'trained', now(), now(), now()"
+        " from generate_series(1, 20000) as p"
+    )
+    connection.execute("analyze learning.windows")
+    body = one(connection, "select prosrc from pg_proc where proname = 'repeat_nudges'")
+    quiet = re.search(r"with quiet as \((.*?)\n        \)", body, re.DOTALL)
+    assert quiet is not None
+    plan = "\n".join(
+        row[0]
+        for row in connection.execute("explain " + quiet[1].replace("nudge_after", "interval '1 minute'")).fetchall()
+    )
+    assert "Seq Scan on windows" not in plan, plan

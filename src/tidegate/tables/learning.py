@@ -243,6 +243,7 @@ windows = Table(
         "window_id",
         postgresql_where=text("state in ('cut', 'ready')"),
     ),
+    Index("windows_not_online_idx", "window_id", postgresql_where=text("state = 'trained' and online_at is null")),
     Index("windows_parked_idx", "stream", "window_id", postgresql_where=text("state = 'parked'")),
     Index("windows_ids_idx", "ids", postgresql_using="gist"),
     schema="learning",
