@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0043"
-down_revision = "0052"
+down_revision = "0065"
 
 
 def upgrade() -> None:
