@@ -137,13 +137,21 @@ def forget_results() -> None:
     connection().execute(queries["forget_results"])
 
 
+def forget_workers() -> None:
+    """Drop the command queues of workers that are gone."""
+    from workers.transport import forget_silent_queues
+
+    for queue in forget_silent_queues(connection()):
+        log.info("dropped %s: nobody has read it for a day", queue)
+
+
 def rounds() -> list[list[Chore]]:
     """Return what this keeper does: a list for each thread, so that nothing slow holds the folding up."""
     every = [
         [Chore(FOLD_EVERY, fold), Chore(SWEEP_EVERY, sweep)],
         [Chore(PLAN_EVERY, Planner().plan), Chore(LOOK_EVERY, cut_changed), Chore(FORGET_EVERY, forget)],
         # In this order: what is past its retention need not be sealed.
-        [Chore(HOUSEKEEPING_EVERY, work) for work in (make_partitions, let_go, seal, forget_results)],
+        [Chore(HOUSEKEEPING_EVERY, work) for work in (make_partitions, let_go, seal, forget_results, forget_workers)],
     ]
     if get_settings().broker_url:
         from workers.relay import RELAY_EVERY, relay

@@ -18,7 +18,10 @@ from typing import Any
 
 import psycopg
 from kombu.transport import TRANSPORT_ALIASES, pgmq, virtual
+from psycopg import sql
 from psycopg_pool import PoolTimeout
+
+from tidegate.queries import queries
 
 SCHEME = "tidegate"
 # PGMQ takes 47 characters and adds a prefix of its own to index names.
@@ -37,6 +40,32 @@ def short_name(name: str) -> str:
     if len(name) <= LONGEST_NAME:
         return name
     return f"{name[:27]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def queue_name(name: str) -> str:
+    """Return the name of the PGMQ queue behind a Celery queue."""
+    return short_name(name.translate(pgmq.CHARS_REPLACE_TABLE))
+
+
+def forget_silent_queues(connection: psycopg.Connection[Any]) -> list[str]:
+    """Drop the queues for commands and replies that nobody has read for a day; return them.
+
+    Each worker has one under its host's name, and a container has a new name each time. What is dropped by
+    mistake is made again when its worker reconnects.
+    """
+    bound = connection.execute(queries["command_queues"]).fetchall()
+    silent = [queue for (queue,) in bound if is_silent(connection, queue_name(queue))]
+    for queue in silent:
+        with connection.transaction():
+            connection.execute(queries["drop_command_queue"], {"queue": queue, "name": queue_name(queue)})
+    return silent
+
+
+def is_silent(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Return whether a queue holds a message of yesterday; a worker takes them within a second."""
+    oldest = sql.SQL("select min(enqueued_at) < now() - interval '1 day' from pgmq.{}")
+    row = connection.execute(oldest.format(sql.Identifier(f"q_{name}".lower()))).fetchone()
+    return row is not None and bool(row[0])
 
 
 class Channel(pgmq.Channel):

@@ -56,3 +56,14 @@ select ingest.seal_partition(%(partition)s)
 -- forget_results --
 -- Have a worker delete the task results that have expired: without Celery's own scheduler nobody else does.
 select learning.send_task('housekeeping', 'celery.backend_cleanup', '{}')
+
+-- command_queues --
+-- The queues through which workers get commands and clients get answers, where PostgreSQL is the broker.
+select distinct queue from learning.queue_bindings where exchange in ('celery.pidbox', 'reply.celery.pidbox')
+
+-- drop_command_queue --
+-- Drop one of them with its bindings.
+with unbound as (
+    delete from learning.queue_bindings where queue = %(queue)s
+)
+select pgmq.drop_queue(%(name)s)
