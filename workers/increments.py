@@ -44,9 +44,8 @@ def claim_next(window_id: int) -> Run | None:
     Raises TrainerMissing, and claims nothing, where no trainer starts.
     """
     row = connection().execute(queries["stream_to_train"], {"window": window_id}).fetchone()
-    if row is None:
+    if row is None or not trainer.ready():
         return None
-    trainer.ready()
     worker = f"{socket.gethostname()}:{os.getpid()}"
     return claim(connection(), row[0], worker, timedelta(seconds=get_settings().lease_seconds))
 

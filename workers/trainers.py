@@ -61,18 +61,20 @@ class Trainer:
         self.windows = 0
         self.stopping = False
 
-    def ready(self) -> None:
-        """Have a child that waits for runs. Raises TrainerMissing, and nothing where the worker is being stopped."""
-        if self.process is not None and self.process.poll() is None:
-            return
-        self.start()
+    def ready(self) -> bool:
+        """Have a child that waits for runs; return False where the worker is being stopped. Raises TrainerMissing."""
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+            self.hear_that_it_started()
+        return not self.stopping
+
+    def hear_that_it_started(self) -> None:
+        """Wait for the first line of a new child. Raises TrainerMissing."""
         try:
             said = self.answers.get(timeout=START_SECONDS)
         except Empty:
             said = None
-        if said is STOP:
-            self.kill()
-        elif said is None:
+        if said is None:
             raise TrainerMissing(
                 f"the trainer process does not start, exit code {self.kill()}; its lines above say why"
             )
@@ -94,8 +96,7 @@ class Trainer:
 
     def give(self, run: Run) -> None:
         """Hand the child a run."""
-        if self.process is None:
-            raise RunInterrupted(None)  # the worker was stopped while the child started
+        assert self.process is not None
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps(asdict(run)) + "\n")

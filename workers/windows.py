@@ -48,17 +48,18 @@ def cut_window(stream: str, crossed_at: str | None = None) -> int | None:
 
 @app.task(name="tidegate.materialise_window", **RETRY)
 def materialise_window(window_id: int) -> int:
-    """Turn the stream's cut windows up to this one into features, in order, and hand each to Feast."""
-    done = 0
-    for window in materialise_up_to(window_id):
+    """Turn the stream's cut windows up to this one into features, in order, then hand them to Feast.
+
+    Training waits for the features only, so that an online store that is broken holds no window up.
+    """
+    done = list(materialise_up_to(window_id))
+    for window in dict.fromkeys((*done, window_id)):
         put_online(window)
-        done += 1
-    put_online(window_id)
-    return done
+    return len(done)
 
 
 def materialise_up_to(window_id: int) -> Iterator[int]:
-    """Materialise the stream's cut windows up to this one, oldest first; yield each.
+    """Materialise the stream's cut windows up to this one, oldest first; yield each that is ready.
 
     An attempt is counted before it starts. Raises MaterialisationFailed while the window has attempts left;
     one that has used them up is parked, and the next one follows.

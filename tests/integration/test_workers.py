@@ -121,6 +121,27 @@ def test_a_window_that_cannot_be_materialised_is_parked_and_blocks_nobody(
     assert traceback.startswith("Traceback")
 
 
+HAND_ON = """
+    from workers.windows import materialise_window
+    try:
+        print(materialise_window.run({window}))
+    except Exception as error:
+        print(error)
+"""
+
+
+def test_an_online_store_that_is_broken_holds_no_window_up(
+    environment: dict[str, str], connection: Connection, tmp_path: Path
+) -> None:
+    windows = [cut_window(connection) for _ in range(2)]
+    (tmp_path / "feast.py").write_text("raise RuntimeError('no Feast today')")
+    broken = environment | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    with python(HAND_ON.format(window=windows[-1]), broken, cwd=Path(__file__).parents[2]) as worker:
+        assert worker.hear() == "no Feast today"
+    assert [state_of(connection, window) for window in windows] == ["ready", "ready"]
+    assert one(connection, "select count(*) from learning.windows where online_at is null") == 2, "the sweep asks again"
+
+
 def quiet(name: str, line: str) -> None:
     """Say nothing."""
 
