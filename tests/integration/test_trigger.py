@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
+from tests.support.events import accepted, add_rule, insert, reasons, warnings
 from tests.support.learning import one
 from tidegate.postgres import Database
 
@@ -35,16 +37,6 @@ BAD = [
     ({"stream": None}, "stream must have 1 to 64 characters"),
     ({"stream": "nobody's"}, "stream is not in learning.streams"),
 ]
-
-
-def insert(connection: psycopg.Connection[Any], *rows: dict[str, Any]) -> None:
-    """Insert rows that name the same columns, in one statement."""
-    columns = psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, rows[0]))
-    places = psycopg.sql.SQL("({})").format(psycopg.sql.SQL(", ").join([psycopg.sql.Placeholder()] * len(rows[0])))
-    statement = psycopg.sql.SQL("insert into ingest.behaviour_events ({}) values {}").format(
-        columns, psycopg.sql.SQL(", ").join([places] * len(rows))
-    )
-    connection.execute(statement, [value for row in rows for value in row.values()])
 
 
 def tasks(connection: psycopg.Connection[Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -158,26 +150,86 @@ def test_a_cut_takes_the_whole_ledger_and_sends_the_window_on(small_stream: psyc
     assert one(small_stream, "select learning.cut_window('default')") is None
 
 
-def test_insert_on_the_events_is_the_one_privilege_that_an_application_needs(
-    connection: psycopg.Connection[Any], server: Database
-) -> None:
+@pytest.fixture
+def application(connection: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """The same connection, and a role that holds INSERT on events and raw events, and EXECUTE for batches."""
     connection.execute("create role shop_application")
-    try:
-        connection.execute("grant usage on schema ingest to shop_application")
-        connection.execute("grant insert on ingest.behaviour_events to shop_application")
-        connection.execute("update learning.streams set threshold = 600")
-        connection.execute("set role shop_application")
-        connection.execute(MANY.format(ROWS + ", ('a', 'tea', 'buy')").encode())
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("select from ingest.behaviour_events")
-        connection.execute("reset role")
-        assert one(connection, "select sum(n) from ingest.batches") == 600
-        assert one(connection, "select count(*) from ingest.quarantined_events") == 1
-        assert len(tasks(connection)) == 1
-    finally:
-        connection.execute("reset role")
-        connection.execute("drop owned by shop_application")
-        connection.execute("drop role shop_application")
+    connection.execute("grant usage on schema ingest to shop_application")
+    connection.execute("grant insert on ingest.behaviour_events, ingest.raw_events to shop_application")
+    connection.execute("grant execute on function ingest.begin_batch(text) to shop_application")
+    yield connection
+    connection.execute("reset role")
+    connection.execute("drop owned by shop_application")
+    connection.execute("drop role shop_application")
+
+
+def test_insert_on_the_events_is_the_one_privilege_that_an_application_needs(
+    application: psycopg.Connection[Any],
+) -> None:
+    application.execute("update learning.streams set threshold = 600")
+    application.execute("set role shop_application")
+    application.execute(MANY.format(ROWS + ", ('a', 'tea', 'buy')").encode())
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        application.execute("select from ingest.behaviour_events")
+    application.execute("reset role")
+    assert one(application, "select sum(n) from ingest.batches") == 600
+    assert one(application, "select count(*) from ingest.quarantined_events") == 1
+    assert len(tasks(application)) == 1
+
+
+def test_rules_keys_batches_and_text_need_no_more(application: psycopg.Connection[Any]) -> None:
+    add_rule(application, "unknown", "reference", field="item_id", severity="warn")
+    add_rule(application, "twice", "duplicate", seconds=5)
+    add_rule(application, "odd", "expression", expression="user_id <> 'odd' and exists (select from ingest.rules)")
+    application.execute("set role shop_application")
+    insert(application, GOOD | {"client_key": "1"}, GOOD | {"client_key": "1"}, GOOD | {"client_key": "2"})
+    insert(application, GOOD | {"user_id": "odd"})
+    application.execute("insert into ingest.raw_events (user_id, item_id, event_type) values ('b', 'tea', 'view')")
+    application.execute("insert into ingest.raw_events (user_id, occurred_at) values ('b', 'soon')")
+    for _ in range(2):
+        application.execute(
+            INSERT.removesuffix("values ").encode() + b"select 'c', 'tea', 'view' where ingest.begin_batch('k')"
+        )
+    application.execute("reset role")
+    assert accepted(application) == 3
+    assert sorted(reasons(application)) == ["occurred_at is not a time: soon", "odd", "twice"]
+    assert sum(n for rule, n in warnings(application) if rule == "unknown") == 3
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into ingest.rules (name, kind, seconds) values ('mine', 'future', 1)",
+        "select from ingest.client_keys",
+        "insert into ingest.batch_keys values ('k', 1, now())",
+        "select from ingest.raw_events",
+        "delete from ingest.raw_events",
+    ],
+)
+def test_an_application_can_neither_change_rules_nor_read_keys(
+    application: psycopg.Connection[Any], statement: str
+) -> None:
+    application.execute("set role shop_application")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        application.execute(statement.encode())
+
+
+def test_only_who_was_granted_it_begins_a_batch(application: psycopg.Connection[Any]) -> None:
+    application.execute("revoke execute on function ingest.begin_batch(text) from shop_application")
+    application.execute("set role shop_application")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        application.execute("select ingest.begin_batch('k')")
+
+
+@pytest.mark.parametrize("stream", ["default", "shop"])
+def test_rows_of_another_time_or_stream_take_the_long_look_and_count_the_same(
+    connection: psycopg.Connection[Any], stream: str
+) -> None:
+    connection.execute("insert into learning.streams (stream) values ('shop')")
+    rows = [GOOD | {"stream": stream, "ingested_at": f"2024-01-0{day} UTC"} for day in (3, 1, 2)]
+    insert(connection, *rows)
+    found = connection.execute("select stream, n, ids, t0::date::text, t1::date::text from ingest.batches").fetchall()
+    assert found == [(stream, 3, None, "2024-01-01", "2024-01-03")]
 
 
 def test_replica_role_does_not_slip_past_the_ledger(connection: psycopg.Connection[Any]) -> None:
