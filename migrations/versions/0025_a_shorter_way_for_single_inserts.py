@@ -5,7 +5,7 @@ from __future__ import annotations
 from migrations import sql_objects
 
 revision = "0025"
-down_revision = "0024"
+down_revision = "0043"
 
 
 def upgrade() -> None:
