@@ -27,10 +27,10 @@ from tidegate.queries import queries
 
 # Earlier events that a run holds besides those that it learns, all users together: some tens of megabytes, however long
 # history grows. Each user has an equal part of them.
-HISTORY = 500_000
+HISTORY = 1_000_000
 # No user has fewer: the tower sees the last hundred events before a moment. None has more: the repeat terms decay
 # within months, and their plain counts grow with their logarithm.
-LEAST, MOST = 128, 1024
+LEAST, MOST = 256, 2048
 BUCKETS = 1024
 # Replay draws from so many earlier windows, each with a chance in proportion to its events.
 REPLAY_DRAWS = 4
