@@ -48,8 +48,9 @@ class Architecture:
 def gap_buckets(times: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """Return the bucket (E,) int8 of the time since the user's event before; users own bounds[u]:bounds[u + 1]."""
     gaps = np.diff(times, prepend=times[:1])
-    buckets = np.floor(np.log2(np.maximum(gaps, 0.5))).astype(np.int64) + 1
-    buckets = np.clip(buckets, 0, GAP_BUCKETS - 1).astype(np.int8)
+    np.maximum(gaps, 0.5, out=gaps)  # in place: there is one for each event of all histories
+    np.floor(np.log2(gaps, out=gaps), out=gaps)
+    buckets = np.clip(gaps + 1, 0, GAP_BUCKETS - 1, out=gaps).astype(np.int8)
     buckets[bounds[:-1][np.diff(bounds) > 0]] = NO_GAP
     return buckets
 

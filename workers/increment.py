@@ -21,6 +21,7 @@ import torch
 from models import checkpoint, export
 from models.evaluation import RankedEvents, Scorer, metrics, rank
 from models.histories import target_queries
+from models.popularity import PopularityClock
 from models.recommender import Recommender
 from models.scorers import FrequencyScorer, ModelScorer, PopularityScorer
 from models.text import TextEncoder, load_minilm
@@ -170,10 +171,7 @@ def score_window(material: Material, live: Recommender | None) -> list[Evaluatio
     if live is None:
         return []
     start = latest_part(material.times, SCORED_EVENTS)
-    clock = live.clock.copy()
-    pending = target_queries([narrow(t, learn_until=start) for t in material.timelines])
-    _, event = pending.target_events()
-    clock.fold(pending.histories.items[event], pending.histories.times[event])
+    clock = clock_before(start, live, material)
     asked = [narrow(t, learn_from=start) for t in material.timelines]
     scorers: dict[str, Scorer] = {
         "live": ModelScorer(live, clock),
@@ -181,6 +179,15 @@ def score_window(material: Material, live: Recommender | None) -> list[Evaluatio
         "frequency": FrequencyScorer(clock),
     }
     return [e for name, scorer in scorers.items() for e in figures(name, "window", rank(scorer, asked))]
+
+
+def clock_before(start: float, live: Recommender, material: Material) -> PopularityClock:
+    """Return the live version's clock, with what is to be learned and happened before `start` counted."""
+    clock = live.clock.copy()
+    pending = target_queries([narrow(t, learn_until=start) for t in material.timelines])
+    _, event = pending.target_events()
+    clock.fold(pending.histories.items[event], pending.histories.times[event])
+    return clock
 
 
 def fit_candidate(

@@ -27,10 +27,10 @@ from tidegate.queries import queries
 
 # Earlier events that a run holds besides those that it learns, all users together: some tens of megabytes, however long
 # history grows. Each user has an equal part of them.
-HISTORY = 1_000_000
+HISTORY = 500_000
 # No user has fewer: the tower sees the last hundred events before a moment. None has more: the repeat terms decay
 # within months, and their plain counts grow with their logarithm.
-LEAST, MOST = 256, 2048
+LEAST, MOST = 128, 2048
 BUCKETS = 1024
 # Replay draws from so many earlier windows, each with a chance in proportion to its events.
 REPLAY_DRAWS = 4
@@ -133,14 +133,14 @@ class ReadHashes:
         """Hand the records on; note them under `name`, or else under their window's position."""
         for record in records:
             chosen = name or (str(record.position) if record.position >= self.first else "history")
-            self.note(chosen, repr((record.user, record.position, len(record.items))).encode())
-            self.note(chosen, "\0".join(record.items).encode(), record.types, record.times, record.values)
+            names = "\0".join((record.user, str(record.position), *record.items)).encode()
+            self.note(chosen, names, record.types, record.times, record.values)
             yield record
 
     def note(self, name: str, *parts: bytes | np.ndarray) -> None:
         """Add bytes to what has a name."""
         for part in parts:
-            self.found[name].update(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part)
+            self.found[name].update(part)
 
     def named(self) -> dict[str, str]:
         """Return the hashes so far, in hexadecimal."""
@@ -152,11 +152,15 @@ class ArrayLoader(Loader):
 
     format = Format.BINARY
     element: np.dtype[Any]
+    entry: np.dtype[Any]
+
+    def __init_subclass__(cls) -> None:
+        cls.entry = np.dtype([("length", ">i4"), ("value", cls.element)])
 
     def load(self, data: Buffer) -> np.ndarray:
         """Return the array (n,) in the machine's own byte order."""
         dimensions = int.from_bytes(bytes(data[:4]), "big")
-        entries = np.frombuffer(data, [("length", ">i4"), ("value", self.element)], offset=20 if dimensions else 12)
+        entries = np.frombuffer(data, self.entry, offset=20 if dimensions else 12)
         return entries["value"].astype(self.element.newbyteorder("="))
 
 
