@@ -50,8 +50,7 @@ class Heartbeat:
             try:
                 with database().connect(autocommit=True) as connection:
                     renew(connection, self.run, self.lease)
-            except LeaseLost as error:
-                log.warning("%s", error)
+            except LeaseLost:  # or just published
                 return
             except (TidegateError, psycopg.Error) as error:
                 log.warning("heartbeat: %s", error)
