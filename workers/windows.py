@@ -96,8 +96,18 @@ def materialise(held: psycopg.Connection, window: int, attempt: int) -> bool:
         if is_outage(error):
             raise
         return write_down(held, window, attempt)
-    log.info("window %s materialised in %.1f s", window, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    if is_parked(held, window):
+        log.warning("window %s parked as suspicious after %.1f s", window, seconds)
+        return False
+    log.info("window %s materialised in %.1f s", window, seconds)
     return True
+
+
+def is_parked(held: psycopg.Connection, window: int) -> bool:
+    """Tell whether the window was parked instead, as the stream's policy for suspicious ones says."""
+    row = held.execute(queries["window_state"], {"window": window}).fetchone()
+    return row is not None and row[0] == "parked"
 
 
 def write_down(held: psycopg.Connection, window: int, attempt: int) -> bool:

@@ -16,6 +16,7 @@ from tests.support.activity import fold
 from tests.support.learning import one
 from tests.support.processes import tidegate
 from tidegate.postgres import Database
+from workers.windows import materialise
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 COPY = "copy ingest.behaviour_events (user_id, item_id, event_type, value, occurred_at) from stdin"
@@ -54,14 +55,18 @@ class Town:
         values = {"purchase": float(self.chance.lognormal(3, 0.7)), "rating": float(self.chance.integers(1, 6))}
         return user, item, kind, values.get(kind), START + timedelta(hours=hour)
 
-    def window(self, rows: Iterable[Row]) -> int:
-        """Insert events in one statement, cut and materialise; return the window."""
+    def cut(self, rows: Iterable[Row]) -> int:
+        """Insert events in one statement and cut them; return the window."""
         with self.connection.cursor() as cursor, cursor.copy(COPY) as copy:
             for row in rows:
                 copy.write_row(row)
-        window = one(self.connection, "select learning.cut_window('default', null, true)")
+        return int(one(self.connection, "select learning.cut_window('default', null, true)"))
+
+    def window(self, rows: Iterable[Row]) -> int:
+        """Cut events and materialise them; return the window."""
+        window = self.cut(rows)
         self.connection.execute("select features.materialise_window(%s)", [window])
-        return int(window)
+        return window
 
     def ordinary(self, n: int) -> list[int]:
         """Make ordinary windows."""
@@ -184,6 +189,12 @@ def test_a_stream_that_parks_keeps_a_suspicious_window_out_of_everything_until_i
         "select state, suspicious from learning.windows where window_id = %s", [window]
     ).fetchone()  # type: ignore[misc]
     assert (state, suspicious) == ("ready", True), "it trains, and the gate is tightened"
+
+
+def test_a_worker_hands_nothing_of_a_window_on_that_was_parked_as_suspicious(town: Town) -> None:
+    town.connection.execute("update learning.streams set suspicion = 'park'")
+    assert not materialise(town.connection, town.cut(bot_flood(town)), attempt=1)
+    assert materialise(town.connection, town.cut(town.events()), attempt=1)
 
 
 def test_figures_look_users_up_and_do_not_read_their_history(town: Town) -> None:
