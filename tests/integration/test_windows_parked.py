@@ -113,10 +113,8 @@ def test_skipping_says_what_it_means_and_asks(
     assert asked.returncode == 1
     assert "never trained on" in asked.stdout
     assert one(connection, STATE, [window]) == "parked"
-    assert json.loads(run("windows", "skip", str(window), "--yes", "--json")) == {
-        "window_id": window,
-        "state": "skipped",
-    }
+    said = tidegate("windows", "skip", str(window), "--json", environment=environment, input="y\n")
+    assert json.loads(said.stdout) == {"window_id": window, "state": "skipped"}
     assert "is skipped, not parked" in refuse("windows", "retry", str(window))
 
 

@@ -164,8 +164,9 @@ def skip(
     with open_database() as database, database.connect(autocommit=True) as connection:
         stream, n, reason, waiting = find_parked(connection, window, "skipped")
         if not yes:
-            say_plan(window, stream, n, reason, waiting)
-            typer.confirm("  give it up?", abort=True)
+            # The question goes to stderr where stdout is one JSON object.
+            say_plan(window, stream, n, reason, waiting, err=as_json)
+            typer.confirm("  give it up?", abort=True, err=as_json)
         found = connection.execute(queries["skip_window"], {"window": window}).fetchone()
     say_changed(window, found, as_json, "no version will learn its events")
 
@@ -183,12 +184,12 @@ def find_parked(connection: psycopg.Connection[Any], window: int, what: str) -> 
     return tuple(rest)
 
 
-def say_plan(window: int, stream: str, n: int, reason: str, waiting: int) -> None:
+def say_plan(window: int, stream: str, n: int, reason: str, waiting: int, err: bool) -> None:
     """Say what skipping a window means."""
-    typer.echo(f"  window {window} of stream {stream} is parked: {reason}")
-    typer.echo(f"  its {n:,} events stay in the history and are never trained on; this cannot be undone")
+    typer.echo(f"  window {window} of stream {stream} is parked: {reason}", err=err)
+    typer.echo(f"  its {n:,} events stay in the history and are never trained on; this cannot be undone", err=err)
     if waiting:
-        typer.echo(f"  {waiting:,} later windows of the stream go on without it")
+        typer.echo(f"  {waiting:,} later windows of the stream go on without it", err=err)
 
 
 def say_changed(window: int, found: Any, as_json: bool, what: str) -> None:
