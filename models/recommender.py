@@ -20,6 +20,10 @@ from models.whitening import Whitening, fit_whitening
 
 # An id may move an item by the length that its text gives it, no further: what text says of new items stays true.
 ID_BOUND = 1.0
+# A feature whose logarithm varies less says nothing but rounding errors, and they would be all that is seen of it.
+LEAST_SCALE = 1e-3
+# No user is further from the average than this many deviations: a first window that was alike makes later ones extreme.
+FURTHEST = 5.0
 # Before anything is learned: the square root of how often the week and the month took an item.
 FIRST_POPULARITY = (0.0, 0.5, 0.5)
 # Before anything is learned: a user's own counts help a little, as in most domains.
@@ -147,10 +151,11 @@ class Recommender(nn.Module):
         return (batch.repeat_values * self.repeat[:-1]).sum(dim=-1) + popular * self.repeat[-1]
 
     def standardised(self, profile: Tensor) -> Tensor:
-        """Return raw features (Q, F) as comparable numbers; what is unknown counts as average, which is zero."""
+        """Return raw features (Q, F) as comparable numbers within FURTHEST; what is unknown counts as average, zero."""
         logged = torch.log1p(profile.clamp_min(0.0))
-        scale = torch.where(self.profile_scale > 0, 1.0 / self.profile_scale, torch.zeros_like(self.profile_scale))
-        return torch.nan_to_num((logged - self.profile_mean) * scale, nan=0.0, posinf=0.0, neginf=0.0)
+        scale = torch.where(self.profile_scale >= LEAST_SCALE, 1.0 / self.profile_scale, 0.0)
+        known = torch.nan_to_num((logged - self.profile_mean) * scale, nan=0.0, posinf=0.0, neginf=0.0)
+        return known.clamp(-FURTHEST, FURTHEST)
 
     def fit_profile(self, profile: np.ndarray) -> None:
         """Learn mean and scale of the features (Q, F) from the first rows that have any; later calls change nothing."""

@@ -10,7 +10,7 @@ from models import export
 from models.batches import Batches, cut_chunks
 from models.encoder import NO_GAP, gap_buckets
 from models.histories import queries_at, target_queries
-from models.recommender import ID_BOUND, Recommender
+from models.recommender import FURTHEST, ID_BOUND, Recommender
 from models.timelines import PROFILE, Timeline
 from tests.unit.models.worlds import SMALL, catalogue, random_timelines, recommender, timeline
 
@@ -120,3 +120,14 @@ def test_a_vector_for_every_timeline_in_its_order(model: Recommender):
     found = export.user_vectors(model, lines)
     np.testing.assert_allclose(export.user_vectors(model, lines[::-1]), found[::-1], atol=1e-5)
     assert len(queries_at(lines)) == len(found)
+
+
+def test_a_feature_that_never_varied_says_nothing_and_an_extreme_one_not_too_much():
+    model = recommender(ITEMS)
+    rows = np.random.default_rng(0).uniform(1, 9, size=(50, len(PROFILE))).astype(np.float32)
+    rows[:, 0] = np.where(np.arange(50) % 2, 3.0, np.nextafter(np.float32(3.0), np.float32(4.0)))  # a rounding error
+    model.fit_profile(rows)
+    rows[0, 1] = 1e12
+    standardised = model.standardised(torch.from_numpy(rows))
+    assert not standardised[:, 0].any()
+    assert standardised.abs().max() == FURTHEST
