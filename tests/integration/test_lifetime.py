@@ -283,6 +283,7 @@ def test_the_command_shows_changes_and_applies(database: Database, connection: C
         assert fact in shown, shown
     assert [p["partition"] for p in json.loads(run("--json"))["partitions"]] == [old, needed]
     assert "25 days" in run("set", "--keep", "25d", "--keep-quarantine", "forever")
+    assert "Say --yes" in tidegate("retention", "apply", "--json", environment=environment).stderr
     assert json.loads(run("apply", "--yes", "--json"))["dropped"] == [old]
     assert past(connection) == [needed]
     assert "no day is past its retention" in run()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidegate.cli.shown import say_json, say_table, size
+from tidegate.errors import BadRequest
 
 if TYPE_CHECKING:
     from tidegate.lifetime import Lifetime, Plan, Report
@@ -42,7 +43,6 @@ def set_retention(
     keep: Span = None, keep_quarantine: Span = None, keep_impressions: Span = None, keep_keys: Span = None
 ) -> None:
     """Change how long events, quarantine, impressions and client keys are kept; what is not named stays."""
-    from tidegate.errors import BadRequest
     from tidegate.lifetime import set_lifetime
 
     changes = {
@@ -67,6 +67,8 @@ def apply_retention(
     """Let go of what is past its retention now, instead of at the keeper's next round."""
     from tidegate.lifetime import apply, read_plan
 
+    if as_json and not yes:
+        raise BadRequest("--json answers with one JSON object and asks nothing.", "Say --yes as well.")
     if not yes:
         say_plan(_with_connection(read_plan))
         if not typer.confirm("Drop and delete it?"):
