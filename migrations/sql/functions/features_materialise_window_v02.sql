@@ -1,6 +1,6 @@
--- Turns a cut window into features, in order: gives it its position, appends its users' timelines and the
--- point-in-time rows, names its content, marks it ready and puts its training on the queue. One transaction: all of it or
--- nothing.
+-- Turns a cut window into features, in order: measures it, gives it its position, appends its users' timelines and the
+-- point-in-time rows, names its content, marks it ready and puts its training on the queue. A suspicious window of a
+-- stream that parks those gets none of it. One transaction: all of it or nothing.
 create or replace function features.materialise_window(p_window bigint)
     returns bigint
     language plpgsql
@@ -9,6 +9,7 @@ as $$
 declare
     next_window learning.windows;
     new_position bigint;
+    suspicion text;
 begin
     -- Positions are given out one by one: what a window may know is what has a smaller one.
     perform pg_advisory_xact_lock(hashtext('tidegate.materialise'));
@@ -22,6 +23,15 @@ begin
        for no key update;
     if not found then
         return null;
+    end if;
+
+    suspicion := learning.note_window_figures(next_window.window_id);
+    -- A window that an operator has seen and retried trains all the same.
+    if suspicion is not null and next_window.retried_at is null
+       and 'park' = (select s.suspicion from learning.streams s where s.stream = next_window.stream)
+    then
+        perform learning.park_window(next_window.window_id, suspicion, null);
+        return next_window.window_id;
     end if;
 
     select coalesce(max(w.position), 0) + 1 into new_position from learning.windows w;
@@ -51,4 +61,4 @@ end
 $$;
 
 comment on function features.materialise_window(bigint) is
-    'Materialises the oldest cut window of the stream up to this one; returns it, or null where none is left.';
+    'Materialises (or parks as suspicious) the oldest cut window of the stream up to this one; null where none is left.';

@@ -1,4 +1,5 @@
--- Drops a partition that is past its retention and that nothing needs. Says what it did: dropped, busy, or who needs it.
+-- Drops a partition that is past its retention and that nothing needs. Says what it did: dropped, copied (call it again),
+-- busy, or who needs it.
 -- A partition cannot be detached concurrently while there is a default one, so this takes the whole table for an instant.
 -- It waits 50 ms for that instant, which is all that a writer can ever wait for it; a longer transaction makes it "busy".
 create function ingest.drop_partition(p_partition text)
@@ -9,6 +10,8 @@ create function ingest.drop_partition(p_partition text)
 as $$
 declare
     due record;
+    lo bigint;
+    hi bigint;
     newest constant bigint := (select max(window_id) from learning.windows);
 begin
     select * into due from ingest.retention_plan() p where p.partition = p_partition;
@@ -19,8 +22,21 @@ begin
     if due.needed_by is not null then
         return 'needed by ' || due.needed_by;
     end if;
-    -- Before anything is locked: this may take long.
-    perform ingest.keep_events(due.starts_at, due.ends_at);
+
+    -- In a transaction before the drop, and before anything is locked: this may take long.
+    if ingest.keep_events(due.starts_at, due.ends_at) > 0 then
+        return 'copied';
+    end if;
+    -- A drop is no part of any snapshot: one from before the copy would see neither the day nor its copy.
+    execute format('select min(event_id), max(event_id) from ingest.%I', p_partition) into lo, hi;
+    if exists (
+        select from pg_stat_activity a
+         where a.datname = current_database() and a.pid <> pg_backend_pid() and a.backend_xmin is not null
+           and age(a.backend_xmin) >= (select min(age(k.xmin)) from ingest.kept_events k where k.event_id between lo and hi))
+    then
+        return 'busy';
+    end if;
+
     begin
         lock table only ingest.behaviour_events in access exclusive mode;
         -- Whoever was writing to it has committed by now: look again.
@@ -38,4 +54,4 @@ end
 $$;
 
 comment on function ingest.drop_partition(text) is
-    'Drops a partition past its retention unless something needs it; returns dropped, busy, or who needs it.';
+    'Drops a partition past its retention unless something needs it; returns dropped, copied, busy, or who needs it.';

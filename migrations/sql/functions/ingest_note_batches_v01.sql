@@ -1,6 +1,6 @@
 -- Measures the large batches that are not folded yet, as windows are measured, and returns how many. At most ten a
 -- call, the largest: beyond that the figures of their window say enough. In the fold's transaction, so that none slips
--- by.
+-- by; a second keeper has nothing to do, or meets a serialization failure and tries again.
 create function ingest.note_batches(at_least integer default 1000, at_most integer default 10)
     returns bigint
     language plpgsql
@@ -12,6 +12,10 @@ declare
     past jsonb;
     done bigint := 0;
 begin
+    -- The folder's lock: who may fold may measure what is folded.
+    if not pg_try_advisory_xact_lock(hashtext('tidegate.fold')) then
+        return 0;
+    end if;
     for batch in
         select b.*, s.suspicion_z
           from features.unfolded_batches b join learning.streams s using (stream)
@@ -38,7 +42,8 @@ begin
                learning.measure_events(
                    batch.stream,
                    coalesce(batch.ids, int8multirange(int8range(batch.lo, batch.hi, '[]'))), batch.t0, batch.t1),
-               past, batch.suspicion_z) j;
+               past, batch.suspicion_z) j
+            on conflict do nothing;
         done := done + 1;
     end loop;
     delete from ingest.batch_figures f where f.noted_at < clock_timestamp() - interval '30 days';

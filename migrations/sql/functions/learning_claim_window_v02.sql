@@ -5,6 +5,7 @@ create function learning.claim_window(p_stream text, p_worker text, lease interv
     returns table (run_id bigint, token bigint, window_id bigint, attempt integer)
     language plpgsql
     set search_path = pg_catalog, pg_temp
+    set lock_timeout = '1s'
 as $$
 declare
     next_window learning.windows;
@@ -13,14 +14,19 @@ begin
         return;
     end if;
 
-    -- Nobody waits here. Whoever holds the row claims it, publishes it, parks it or has just sent its task again.
-    select w.* into next_window
-      from learning.windows w
-     where w.stream = p_stream and w.state = 'ready'
-     order by w.position
-     limit 1
-       for no key update skip locked;
-    -- A locked window is skipped, and then a younger one must not overtake it.
+    -- Others hold the row for a moment: they claim it, note that its values are online, look whether to park it. Who holds
+    -- it for longer has frozen while he publishes; the sweep sends the window again when the server has ended him.
+    begin
+        select w.* into next_window
+          from learning.windows w
+         where w.stream = p_stream and w.state = 'ready'
+         order by w.position
+         limit 1
+           for no key update;
+    exception when lock_not_available then
+        return;
+    end;
+    -- The first one may have changed hands while it was waited for: none overtakes another.
     if not found or exists (
         select from learning.windows w
          where w.stream = p_stream and w.state = 'ready' and w.position < next_window.position)

@@ -23,7 +23,7 @@ begin
     perform learning.park_window(
         p_window,
         format('%s attempts to materialise it failed; the last error: %s',
-               attempts, substring(rtrim(p_error, E' \n') from '[^\n]*$')),
+               attempts, learning.error_line(p_error)),
         p_error);
     return 'parked';
 end

@@ -1,13 +1,21 @@
--- Ends the runs whose holders have been silent for longer than their leases, so that others may claim their windows.
+-- Ends the runs whose holders have been silent for longer than their leases, and sends their windows' task again at once:
+-- nobody else will.
 create function learning.free_leases()
     returns table (what text, subject text)
-    language sql
+    language plpgsql
     set search_path = pg_catalog, pg_temp
 as $$
-    update learning.runs r
-       set state = 'expired', finished_at = clock_timestamp()
-     where r.state = 'running' and r.lease_until < clock_timestamp()
-    returning 'expired', r.run_id::text
+declare
+    freed record;
+begin
+    for freed in select * from learning.expire_runs() loop
+        perform learning.send_task('gpu', 'tidegate.train_window', jsonb_build_object('window_id', freed.window_id));
+        what := 'expired';
+        subject := freed.run_id::text;
+        return next;
+    end loop;
+end
 $$;
 
-comment on function learning.free_leases() is 'Expires the leases that ran out; returns their runs.';
+comment on function learning.free_leases() is
+    'Expires the leases that ran out and sends their windows to other workers; returns the runs.';

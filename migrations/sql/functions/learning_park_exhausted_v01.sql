@@ -35,7 +35,7 @@ begin
     return learning.park_window(
         p_window,
         format('%s runs did not finish; the last error: %s',
-               tried.failures + tried.outages, substring(rtrim(tried.error, E' \n') from '[^\n]*$')),
+               tried.failures + tried.outages, learning.error_line(tried.error)),
         tried.error);
 end
 $$;

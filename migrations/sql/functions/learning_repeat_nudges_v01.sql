@@ -1,5 +1,6 @@
--- Puts the task of the oldest unfinished window of each stream on the queue again, if nobody has touched it for a while:
--- its message was lost.
+-- Puts tasks on the queue again whose messages were lost, for windows that nobody has touched for a while: the oldest cut
+-- window of each stream, the window that is next to train unless it is being trained, and any whose values did not
+-- reach Feast.
 create function learning.repeat_nudges(nudge_after interval default '1 minute')
     returns table (what text, subject text)
     language plpgsql
@@ -9,22 +10,38 @@ declare
     due record;
 begin
     for due in
-        select distinct on (w.stream) w.window_id, w.state
-          from learning.windows w
-         where w.state in ('cut', 'ready')
-         order by w.stream, w.window_id
+        with quiet as (
+            select w.window_id, w.stream, w.state, w.position, w.online_at
+              from learning.windows w
+             where (w.state in ('cut', 'ready') or (w.state = 'trained' and w.online_at is null))
+               and coalesce(w.nudged_at, w.ready_at, w.cut_at) < clock_timestamp() - nudge_after
+        )
+        select q.window_id,
+               case when q.state = 'cut' then
+                   not exists (select from learning.windows w
+                                where w.stream = q.stream and w.state = 'cut' and w.window_id < q.window_id)
+               else q.online_at is null end as to_features,
+               q.state = 'ready'
+               and not exists (select from learning.windows w
+                                where w.stream = q.stream and w.state = 'ready' and w.position < q.position)
+               and not exists (select from learning.runs r
+                                where r.window_id = q.window_id and r.state = 'running') as to_gpu
+          from quiet q
+         order by q.window_id
     loop
-        continue when exists (
-            select from learning.runs r where r.window_id = due.window_id and r.state = 'running');
-        continue when exists (
-            select from learning.windows w
-             where w.window_id = due.window_id
-               and coalesce(w.nudged_at, w.ready_at, w.cut_at) > clock_timestamp() - nudge_after);
-        update learning.windows w set nudged_at = clock_timestamp() where w.window_id = due.window_id;
-        perform learning.send_task(
-            case due.state when 'cut' then 'features' else 'gpu' end,
-            case due.state when 'cut' then 'tidegate.materialise_window' else 'tidegate.train_window' end,
-            jsonb_build_object('window_id', due.window_id));
+        continue when not (due.to_features or due.to_gpu);
+        -- A row that a publishing transaction holds is left to it.
+        update learning.windows w set nudged_at = clock_timestamp()
+         where w.window_id in (select o.window_id from learning.windows o
+                                where o.window_id = due.window_id for no key update skip locked);
+        continue when not found;
+        if due.to_features then
+            perform learning.send_task(
+                'features', 'tidegate.materialise_window', jsonb_build_object('window_id', due.window_id));
+        end if;
+        if due.to_gpu then
+            perform learning.send_task('gpu', 'tidegate.train_window', jsonb_build_object('window_id', due.window_id));
+        end if;
         what := 'nudged';
         subject := due.window_id::text;
         return next;

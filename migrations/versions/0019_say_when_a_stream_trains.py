@@ -7,8 +7,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0031"
-down_revision = "0030"
+revision = "0019"
+down_revision = "0018"
 
 
 def columns() -> tuple[sa.Column, ...]:

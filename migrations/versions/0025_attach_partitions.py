@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0060"
-down_revision = "0040"
+revision = "0025"
+down_revision = "0024"
 
 
 def upgrade() -> None:

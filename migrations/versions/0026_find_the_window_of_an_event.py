@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0061"
-down_revision = "0060"
+revision = "0026"
+down_revision = "0025"
 
 
 def upgrade() -> None:

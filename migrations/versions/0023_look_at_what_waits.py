@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0035"
-down_revision = "0034"
+revision = "0023"
+down_revision = "0022"
 
 
 def upgrade() -> None:

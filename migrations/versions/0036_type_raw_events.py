@@ -7,8 +7,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0023"
-down_revision = "0037"
+revision = "0036"
+down_revision = "0035"
 
 COLUMNS = {
     "stream": "Stream that learns from it; empty: default.",

@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0036"
-down_revision = "0050"
+revision = "0031"
+down_revision = "0030"
 
 
 def upgrade() -> None:

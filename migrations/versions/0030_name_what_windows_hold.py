@@ -7,13 +7,12 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0050"
-down_revision = "0064"
+revision = "0030"
+down_revision = "0029"
 
 REPLACED = (
     ("features_record_users", "features.record_users(bigint, bigint)"),
     ("features_record_items", "features.record_items(bigint, bigint)"),
-    ("features_materialise_window", "features.materialise_window(bigint)"),
 )
 MANIFEST = "What it takes to train it again: parent, windows with their hashes, seed, settings, code, device."
 MANIFEST_BEFORE = "Parent, window, seed, settings, library versions, seconds of each step."

@@ -7,13 +7,14 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0040"
-down_revision = "0035"
+revision = "0024"
+down_revision = "0023"
 
 STATES = "state in ('running', 'succeeded', 'failed', 'expired'{})"
 STEPS = "step in ('claimed', 'read', 'score', 'fit', 'judge', 'export', 'publish')"
 
 NEW_FUNCTIONS = {
+    "error_line": "text",
     "lease_ends": "timestamptz, timestamptz",
     "expire_runs": "bigint",
     "park_window": "bigint, text, text",
@@ -22,14 +23,14 @@ NEW_FUNCTIONS = {
     "release_run": "bigint, text",
     "begin_materialisation": "bigint",
     "fail_materialisation": "bigint, text",
+    "free_leases": "",
+    "park_failing": "",
+    "repeat_nudges": "interval",
 }
 # Version before and now, and arguments before and now.
 CHANGED_FUNCTIONS = {
-    "free_leases": (1, 2, "", ""),
-    "park_failing": (1, 2, "integer", ""),
-    "repeat_nudges": (1, 2, "interval", "interval"),
     "claim_window": (1, 2, "text, text, interval", "text, text, interval"),
-    "sweep": (3, 4, "integer, interval", "interval"),
+    "sweep": (2, 3, "integer, interval", "interval"),
 }
 
 
@@ -72,6 +73,13 @@ def upgrade() -> None:
     ):
         op.add_column("windows", column, schema="learning")
     op.execute("update learning.windows set online_at = ready_at")
+    op.create_index(
+        "windows_not_online_idx",
+        "windows",
+        ["window_id"],
+        schema="learning",
+        postgresql_where=sa.text("state = 'trained' and online_at is null"),
+    )
     op.alter_column(
         "runs",
         "state",
@@ -93,6 +101,7 @@ def downgrade() -> None:
         sql_objects.install("functions", f"learning_{name}", before)
     for name in reversed(NEW_FUNCTIONS):
         op.execute(f"drop function learning.{name}({NEW_FUNCTIONS[name]})")
+    op.drop_index("windows_not_online_idx", "windows", schema="learning")
     for column in ("online_at", "materialisations", "traceback"):
         op.drop_column("windows", column, schema="learning")
     op.alter_column("runs", "state", comment="running, succeeded, failed, expired.", schema="learning")

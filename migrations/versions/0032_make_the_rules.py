@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql as pg
 
-revision = "0020"
-down_revision = "0036"
+revision = "0032"
+down_revision = "0031"
 
 Time = sa.DateTime(timezone=True)
 

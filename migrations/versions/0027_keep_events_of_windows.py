@@ -8,8 +8,8 @@ from sqlalchemy.dialects import postgresql as pg
 
 from migrations import sql_objects
 
-revision = "0062"
-down_revision = "0061"
+revision = "0027"
+down_revision = "0026"
 
 
 def upgrade() -> None:

@@ -7,8 +7,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0051"
-down_revision = "0022"
+revision = "0035"
+down_revision = "0034"
 
 FIGURE = "log_rate, share_view … of learning.measure_events."
 MADE = (
@@ -64,7 +64,7 @@ def upgrade() -> None:
     op.create_index("batch_figures_noted_at_idx", "batch_figures", ["noted_at"], schema="ingest")
     for name, _ in MADE:
         sql_objects.install("functions", name)
-    sql_objects.install("functions", "features_materialise_window", 3)
+    sql_objects.install("functions", "features_materialise_window", 2)
 
 
 def add_policy() -> None:
@@ -111,7 +111,7 @@ def add_policy() -> None:
 def downgrade() -> None:
     """Remove them."""
     op.execute("drop function features.materialise_window(bigint)")
-    sql_objects.install("functions", "features_materialise_window", 2)
+    sql_objects.install("functions", "features_materialise_window")
     for _, signature in reversed(MADE):
         op.execute(f"drop function {signature}")
     op.drop_table("batch_figures", schema="ingest")

@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0034"
-down_revision = "0033"
+revision = "0022"
+down_revision = "0021"
 
 
 def upgrade() -> None:

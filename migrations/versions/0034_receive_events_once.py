@@ -7,8 +7,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0022"
-down_revision = "0021"
+revision = "0034"
+down_revision = "0033"
 
 TYPES = "double precision, timestamptz, jsonb"
 COMMENTS = {

@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0033"
-down_revision = "0032"
+revision = "0021"
+down_revision = "0020"
 
 
 def upgrade() -> None:
@@ -18,13 +18,12 @@ def upgrade() -> None:
     sql_objects.install("functions", "learning_due_by_rows")
     op.execute("drop function learning.cut_window(text, timestamptz, boolean)")
     sql_objects.install("functions", "learning_cut_window", 2)
-    sql_objects.install("functions", "learning_cut_due", 2)
+    sql_objects.install("functions", "learning_cut_due")
 
 
 def downgrade() -> None:
     """Cut by rows, age and hand, at once."""
     op.execute("drop function learning.cut_due()")
-    sql_objects.install("functions", "learning_cut_due")
     op.execute("drop function learning.cut_window(text, timestamptz, boolean, text)")
     sql_objects.install("functions", "learning_cut_window")
     op.execute("drop function learning.due_by_rows(text)")

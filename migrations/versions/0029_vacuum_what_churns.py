@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0064"
-down_revision = "0063"
+revision = "0029"
+down_revision = "0028"
 
 # What is updated or emptied all the time must not wait until a fifth of it is dead, the stock rule; and what is small
 # and hot is cleaned at once, without pauses.

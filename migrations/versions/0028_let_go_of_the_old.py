@@ -7,8 +7,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0063"
-down_revision = "0062"
+revision = "0028"
+down_revision = "0027"
 
 FUNCTIONS = (
     "ingest_partitions",

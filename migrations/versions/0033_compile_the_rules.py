@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0021"
-down_revision = "0020"
+revision = "0033"
+down_revision = "0032"
 
 FLAW = "ingest.flaw(text, text, text, text, double precision, timestamptz, jsonb)"
 EVENT = "text, text, text, text, double precision, timestamptz, jsonb, text"
