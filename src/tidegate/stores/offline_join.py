@@ -1,0 +1,200 @@
+"""The point-in-time join: for each asked row, the newest row of each view that it may see.
+
+One descent of an index a row and view, `LATERAL (... ORDER BY time DESC LIMIT 1)`: the work is proportional to what is
+asked, however long the history. A source without such an index is read once into a temporary table that has one;
+the log says which index would spare it. Rows are joined by their number, so keys of several columns stay apart.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from psycopg import Connection
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from tidegate.stores.statements import AND, column, commas, statement, verbatim
+
+FRAME = Identifier("tidegate_asked")
+WORTH_AN_INDEX = 10_000  # rows of a source read for one join, from which on the log names the missing index
+
+log = logging.getLogger("tidegate.stores")
+
+
+@dataclass(frozen=True)
+class View:
+    """What the join needs to know of a feature view."""
+
+    name: str
+    source: str  # a table's name or a statement in parentheses
+    keys: Mapping[str, str]  # column of the source: column of the asked rows
+    features: Mapping[str, str]  # name in the result: column of the source
+    timestamp: str
+    created: str | None
+    ttl: int  # seconds; 0 never ends
+    staged: Composable | None = None
+
+    @property
+    def table(self) -> Composable:
+        """The source as it stands in FROM."""
+        return self.staged or verbatim(self.source)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What an asked row may see beside what is older than itself."""
+
+    known_then: bool = False  # only rows that had been written by then
+    since: Literal | None = None  # no row before this time
+    at_most: Mapping[str, str] = field(default_factory=dict)  # column of a source: column of the asked rows
+    none_of: Mapping[str, str] = field(default_factory=dict)  # the same, of arrays
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The asked rows, in a temporary table with their number."""
+
+    columns: Sequence[str]
+    timestamp: str
+
+
+def point_in_time(connection: Connection[Any], asked: Asked, views: Iterable[View], sight: Sight) -> Composed:
+    """Return the statement of the join, with every source made ready for it."""
+    ready = [_ready(connection, asked, view, _of_view(connection, view, asked, sight)) for view in views]
+    columns = [column("asked", name) for name in asked.columns]
+    columns += [column(_alias(n), name) for n, (view, _) in enumerate(ready) for name in view.features]
+    joins = SQL("\n").join(_join(asked, view, seen, _alias(n)) for n, (view, seen) in enumerate(ready))
+    return statement("offline", "point_in_time", columns=commas(columns), frame=FRAME, joins=joins)
+
+
+def newest_first(view: View) -> Composed:
+    """Return the order in which the first row is a view's value."""
+    created = [SQL("{} desc nulls last").format(Identifier(view.created))] if view.created else []
+    return commas([SQL("{} desc").format(Identifier(view.timestamp)), *created])
+
+
+def _alias(number: int) -> str:
+    return f"view_{number}"
+
+
+def _of_view(connection: Connection[Any], view: View, asked: Asked, sight: Sight) -> Sight:
+    """Return the part of the bounds that speaks of columns which both sides have."""
+    if not (sight.at_most or sight.none_of):
+        return sight
+    described = connection.execute(SQL("select * from {} s limit 0").format(view.table)).description or ()
+    source = {found.name for found in described}
+    return replace(sight, at_most=_both(sight.at_most, source, asked), none_of=_both(sight.none_of, source, asked))
+
+
+def _both(bounds: Mapping[str, str], source: set[str], asked: Asked) -> dict[str, str]:
+    return {row: bound for row, bound in bounds.items() if row in source and bound in asked.columns}
+
+
+def _join(asked: Asked, view: View, sight: Sight, alias: str) -> Composed:
+    features = (SQL("s.{} as {}").format(Identifier(row), Identifier(name)) for name, row in view.features.items())
+    return statement(
+        "offline",
+        "newest_row",
+        features=commas(features),
+        source=view.table,
+        conditions=AND.join(_conditions(asked, view, sight)),
+        newest_first=newest_first(view),
+        view=Identifier(alias),
+    )
+
+
+def _conditions(asked: Asked, view: View, sight: Sight) -> Iterator[Composable]:
+    at, row = column("asked", asked.timestamp), column("s", view.timestamp)
+    yield from _same_keys(view)
+    yield SQL("{} <= {}").format(row, at)
+    if view.ttl:
+        yield SQL("{} >= {} - {} * interval '1 second'").format(row, at, Literal(view.ttl))
+    if sight.since is not None:
+        yield SQL("{} >= {}").format(row, sight.since)
+    if sight.known_then and view.created:
+        yield SQL("{} <= {}").format(column("s", view.created), at)
+    yield from _bounds(sight)
+
+
+def _bounds(sight: Sight) -> Iterator[Composable]:
+    for row, bound in sight.at_most.items():
+        yield SQL("{} <= {}").format(column("s", row), column("asked", bound))
+    for row, bound in sight.none_of.items():
+        yield SQL("{} <> all ({})").format(column("s", row), column("asked", bound))
+
+
+def _same_keys(view: View) -> Iterator[Composed]:
+    for row, name in view.keys.items():
+        yield SQL("{} = {}").format(column("s", row), column("asked", name))
+
+
+def _ready(connection: Connection[Any], asked: Asked, view: View, sight: Sight) -> tuple[View, Sight]:
+    """Return a view whose source an index serves."""
+    alone = Asked(asked.columns[:1], asked.timestamp)
+    probe = statement(
+        "offline",
+        "point_in_time",
+        columns=commas([column("asked", name) for name in alone.columns] + [column("probe", n) for n in view.features]),
+        frame=FRAME,
+        joins=_join(asked, view, sight, "probe"),
+    )
+    if _served(_plan(connection, probe)):
+        return view, sight
+    return _stage(connection, asked, view, sight), sight
+
+
+def _plan(connection: Connection[Any], query: Composable) -> dict[str, Any]:
+    row = connection.execute(SQL("explain (format json, costs off) {}").format(query)).fetchone()
+    assert row is not None
+    plan: dict[str, Any] = row[0][0]["Plan"]
+    return plan
+
+
+def _served(plan: dict[str, Any]) -> bool:
+    """Tell whether the newest row is found by descent: nothing under the join's LIMIT is scanned or sorted whole."""
+    limits = [node for node in _nodes(plan) if node["Node Type"] == "Limit"]
+    below = {node["Node Type"] for limit in limits for node in _nodes(limit)}
+    return bool(limits) and not below & {"Seq Scan", "Sort", "Aggregate", "WindowAgg", "Unique", "Hash Join"}
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from _nodes(below)
+
+
+def _stage(connection: Connection[Any], asked: Asked, view: View, sight: Sight) -> View:
+    """Read what any asked row could see into a temporary table with the index that the source lacks."""
+    staged = Identifier(f"tidegate_source_{view.name}"[:63])
+    created = [view.created] if view.created else []
+    wanted = [*view.keys, view.timestamp, *created, *view.features.values(), *sight.at_most, *sight.none_of]
+    making = statement(
+        "offline",
+        "stage_source",
+        staged=staged,
+        columns=commas(Identifier("s", name) for name in dict.fromkeys(wanted)),
+        source=view.table,
+        timestamp=Identifier(view.timestamp),
+        asked_timestamp=Identifier(asked.timestamp),
+        frame=FRAME,
+        same_keys=AND.join(_same_keys(view)) if view.keys else SQL("true"),
+    )
+    rows = connection.execute(making).rowcount
+    order = commas([*map(Identifier, view.keys), newest_first(view)])
+    connection.execute(statement("offline", "index_staged", staged=staged, columns=order))
+    connection.execute(SQL("analyze {}").format(staged))
+    if rows >= WORTH_AN_INDEX:
+        log.warning(missing_index(view, rows))
+    return replace(view, staged=staged)
+
+
+def missing_index(view: View, rows: int) -> str:
+    """Say which index would spare reading a source for each join."""
+    names = ", ".join([*view.keys, view.timestamp, *([view.created] if view.created else [])])
+    table = "the table that its query reads" if view.source.startswith("(") else view.source
+    return (
+        f"No index serves the point-in-time join of the view {view.name}: {rows:,} rows were read and sorted for it. "
+        f"Make one: create index on {table} ({names})."
+    )
