@@ -1,0 +1,393 @@
+"""Feast's online store on wide PostgreSQL tables.
+
+In feature_store.yaml: `type: tidegate.stores.online.TidegateOnlineStore`, with the settings of `type: postgres`.
+
+What differs from `type: postgres`, on purpose: a value older than its view's ttl is not served (its status is
+OUTSIDE_MAX_AGE), a backfill never replaces a newer value by an older one, times are right whatever the time zone of
+the database is, and a feature that was never written is NULL where stock says NOT_FOUND if its row is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+import psycopg
+from feast import utils
+from feast.feature_service import FeatureService
+from feast.infra.online_stores.online_store import OnlineStore
+from feast.infra.online_stores.vector_store import VectorStoreConfig
+from feast.infra.supported_async_methods import SupportedAsyncMethods
+from feast.infra.utils.postgres.postgres_config import ConnectionType, PostgreSQLConfig
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.type_map import (
+    _proto_value_to_value_type,
+    python_values_to_feast_value_type,
+    python_values_to_proto_values,
+)
+from feast.value_type import ValueType
+from pydantic import Field
+
+from tidegate.stores.connections import Connections
+from tidegate.stores.online_read import KeyValues, Plan, Rows, plan_reads, select_rows, vectors
+from tidegate.stores.online_response import PRESENT, DirectResponse, Vector, append
+from tidegate.stores.online_schema import reconcile
+from tidegate.stores.online_tables import Place, ServedTable, place
+from tidegate.stores.online_write import Row, batches, write
+from tidegate.stores.types import ColumnType, column_type
+
+PLANS = 1_000  # sets of features whose plan is kept
+EXACT = {ValueType.STRING: str, ValueType.INT64: int}  # values that need no conversion
+
+
+class TidegateOnlineStoreConfig(PostgreSQLConfig, VectorStoreConfig):
+    """Settings: those of Feast's own PostgreSQL store, and the tables that somebody else keeps up to date."""
+
+    type: Literal["tidegate.stores.online.TidegateOnlineStore"] = "tidegate.stores.online.TidegateOnlineStore"
+    conn_type: ConnectionType = ConnectionType.pool  # always a pool; the setting is accepted for compatibility
+    tables: dict[str, ServedTable] = Field(default_factory=dict)  # feature view -> where it is served from
+
+
+class ReadOnlyView(Exception):
+    """The view is served from somebody else's table."""
+
+
+class _Request(NamedTuple):
+    """A request that the direct path can answer."""
+
+    plan: Plan
+    keys: dict[str, tuple[ColumnType, list[Any]]]  # as the answer shows them, in the request's order
+    with_versions: bool
+
+    @property
+    def values(self) -> dict[str, list[Any]]:
+        return {name: values for name, (_, values) in self.keys.items()}
+
+
+class TidegateOnlineStore(OnlineStore):
+    """Feature views in wide tables; see the module."""
+
+    def __init__(self) -> None:
+        self._connections: dict[str, Connections] = {}
+        self._plans: dict[Any, tuple[Any, Plan]] = {}
+
+    @property
+    def async_supported(self) -> SupportedAsyncMethods:
+        """Reads and writes of an event loop never block it."""
+        return SupportedAsyncMethods(read=True, write=True)
+
+    # -- answers ------------------------------------------------------------------------------------------------------
+
+    def get_online_features(
+        self,
+        config: Any,
+        features: list[str] | FeatureService,
+        entity_rows: Any,
+        registry: Any,
+        project: str,
+        full_feature_names: bool = False,
+        include_feature_view_version_metadata: bool = False,
+    ) -> Any:
+        """Return Feast's answer, straight from the tables' columns; on-demand views go Feast's own way."""
+        options = (full_feature_names, include_feature_view_version_metadata)
+        entity_rows = columnar(entity_rows)
+        request = self._request(config, features, entity_rows, registry, project, options)
+        if request is None:
+            return super().get_online_features(config, features, entity_rows, registry, project, *options)
+        return _response(request, self.connections(config).run(lambda used: _fetch(used, request.plan, request.values)))
+
+    async def get_online_features_async(
+        self,
+        config: Any,
+        features: list[str] | FeatureService,
+        entity_rows: Any,
+        registry: Any,
+        project: str,
+        full_feature_names: bool = False,
+        include_feature_view_version_metadata: bool = False,
+    ) -> Any:
+        """Return what `get_online_features` returns, without blocking the event loop."""
+        options = (full_feature_names, include_feature_view_version_metadata)
+        entity_rows = columnar(entity_rows)
+        request = self._request(config, features, entity_rows, registry, project, options)
+        if request is None:
+            return await super().get_online_features_async(config, features, entity_rows, registry, project, *options)
+        found = await self.connections(config).run_async(lambda used: _fetch_async(used, request.plan, request.values))
+        return _response(request, found)
+
+    def _request(
+        self, config: Any, features: Any, rows: KeyValues, registry: Any, project: str, options: tuple[bool, bool]
+    ) -> _Request | None:
+        """Return how to answer directly; None for what only Feast's own way can answer."""
+        context = utils._get_cached_request_context(registry, project, features, options[0])  # noqa: SLF001
+        _, on_demand, _, kinds, join_keys, grouped, _, _, without_entity = context
+        if (
+            on_demand
+            or without_entity
+            or not rows
+            or any(hasattr(view, "write_to_online_store") for view, _ in grouped)
+        ):
+            return None
+        plan = self._plan(config, grouped, features, options[0])
+        if not plan.keys.keys() <= rows.keys():
+            return None  # Feast says what is missing, or knows the entity by another name
+        keys = {name: _key_values(name, values, kinds) for name, values in rows.items() if name in join_keys}
+        if len({len(values) for _, values in keys.values()}) > 1:
+            return None
+        return _Request(plan, keys, options[1])
+
+    def _plan(self, config: Any, grouped: Any, features: Any, full_names: bool) -> Plan:
+        """Return the plan for a set of features, made anew when the registry was read again."""
+        named = features.name if isinstance(features, FeatureService) else tuple(features)
+        known = self._plans.get((named, full_names))
+        if known is not None and known[0] is grouped:
+            return known[1]
+        if len(self._plans) >= PLANS:
+            self._plans.clear()
+        plan = plan_reads(config, grouped, full_names)
+        self._plans[named, full_names] = grouped, plan
+        return plan
+
+    # -- Feast's own way, for on-demand views -------------------------------------------------------------------------
+
+    def _read_features_per_fv(
+        self,
+        config: Any,
+        grouped_refs: list[Any],
+        join_key_values: dict[str, Any],
+        entity_name_to_join_key_map: dict[str, str],
+        online_features_response: Any,
+        full_feature_names: bool,
+        include_feature_view_version_metadata: bool,
+    ) -> None:
+        plan = plan_reads(config, grouped_refs, full_feature_names)
+        values = _wire_keys(plan, join_key_values)
+        found = self.connections(config).run(lambda used: _fetch(used, plan, values))
+        _append(online_features_response, plan, found, values, include_feature_view_version_metadata)
+
+    async def _read_features_per_fv_async(
+        self,
+        config: Any,
+        grouped_refs: list[Any],
+        join_key_values: dict[str, Any],
+        entity_name_to_join_key_map: dict[str, str],
+        online_features_response: Any,
+        full_feature_names: bool,
+        include_feature_view_version_metadata: bool,
+    ) -> None:
+        plan = plan_reads(config, grouped_refs, full_feature_names)
+        values = _wire_keys(plan, join_key_values)
+        found = await self.connections(config).run_async(lambda used: _fetch_async(used, plan, values))
+        _append(online_features_response, plan, found, values, include_feature_view_version_metadata)
+
+    def _is_versioned_read_supported(self) -> bool:
+        return True
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def online_read(
+        self, config: Any, table: Any, entity_keys: list[Any], requested_features: list[str] | None = None
+    ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
+        """Return the event timestamp and the values of each key, whatever their age; (None, None) for no row."""
+        where, features, statement, asked = _row_read(config, table, entity_keys, requested_features)
+        parameters = _transposed(asked, len(where.keys))
+        rows = self.connections(config).run(
+            lambda used: used.execute(statement, parameters, prepare=True, binary=True).fetchall()
+        )
+        return _as_protos(where, features, rows, asked)
+
+    async def online_read_async(
+        self, config: Any, table: Any, entity_keys: list[Any], requested_features: list[str] | None = None
+    ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
+        """Return what `online_read` returns, without blocking the event loop."""
+        where, features, statement, asked = _row_read(config, table, entity_keys, requested_features)
+        parameters = _transposed(asked, len(where.keys))
+
+        async def read(used: psycopg.AsyncConnection[Any]) -> Rows:
+            return await (await used.execute(statement, parameters, prepare=True, binary=True)).fetchall()
+
+        return _as_protos(where, features, await self.connections(config).run_async(read), asked)
+
+    def online_write_batch(
+        self, config: Any, table: Any, data: Sequence[Row], progress: Callable[[int], Any] | None
+    ) -> None:
+        """Write rows of a view; a row that is older than what is there changes nothing."""
+        where = place(config, table)
+        if not where.writable:
+            raise ReadOnlyView(
+                f"{table.name} is served from {where.schema}.{where.table}. Write there, or remove it from `tables`."
+            )
+        for batch in batches(where, data):
+            self.connections(config).run(functools.partial(write, batch=batch))
+        if progress:
+            progress(len(data))
+
+    async def online_write_batch_async(
+        self, config: Any, table: Any, data: Sequence[Row], progress: Callable[[int], Any] | None
+    ) -> None:
+        """Write rows in a thread of its own: most of the work is turning protos into columns."""
+        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+
+    def write_precomputed_vector(self, *_: Any, **__: Any) -> None:
+        """Keep nothing: a row of the wide table is what a precomputed vector would be."""
+
+    # -- tables -------------------------------------------------------------------------------------------------------
+
+    def update(
+        self,
+        config: Any,
+        tables_to_delete: Sequence[Any],
+        tables_to_keep: Sequence[Any],
+        entities_to_delete: Sequence[Any],
+        entities_to_keep: Sequence[Any],
+        partial: bool,
+    ) -> None:
+        """Make, widen and narrow the tables as the views want them. It may be repeated."""
+        keep = [place(config, view) for view in tables_to_keep]
+        gone = [view.name for view in tables_to_delete]
+        self.connections(config).run(lambda used: reconcile(used, config, keep, gone))
+
+    def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
+        """Forget the views; a table goes with its last view."""
+        gone = [view.name for view in tables]
+        self.connections(config).run(lambda used: reconcile(used, config, [], gone))
+        self.disconnect()
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    def connections(self, config: Any) -> Connections:
+        """Return the connections to the database that the settings name."""
+        settings = config.online_store
+        known = self._connections.get(settings.host + settings.database)
+        if known is None:
+            known = self._connections[settings.host + settings.database] = Connections(settings)
+        return known
+
+    async def initialize(self, config: Any) -> None:
+        """Open the event loop's connections before the first request."""
+        await self.connections(config).open_async()
+
+    async def close(self) -> None:
+        """Close every connection; the next request opens new ones."""
+        for connections in self._connections.values():
+            await connections.close_async()
+
+    def disconnect(self) -> None:
+        """Close the connections of threads; Feast itself has only the asynchronous `close`."""
+        for connections in self._connections.values():
+            connections.close()
+
+
+def columnar(rows: Any) -> Mapping[str, Sequence[Any]]:
+    """Return entity rows as columns. Raises ValueError where rows have different keys."""
+    if not isinstance(rows, list):
+        return {name: values if isinstance(values, Sequence) else values.val for name, values in rows.items()}
+    if len(rows) == 1:
+        return {name: [value] for name, value in rows[0].items()}
+    names = rows[0].keys() if rows else ()
+    if any(row.keys() != names for row in rows):
+        raise ValueError("All entity_rows must have the same keys.")
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def _key_values(name: str, values: Sequence[Any], kinds: Mapping[str, Any]) -> tuple[ColumnType, list[Any]]:
+    """Return a join key's type and its values on the wire."""
+    kind = kinds.get(name)
+    if kind in EXACT and all(type(value) is EXACT[kind] for value in values):
+        return column_type(kind), list(values)
+    protos = list(values)
+    if protos and not isinstance(protos[0], Value):
+        kind = kind or python_values_to_feast_value_type(name, protos)
+        protos = python_values_to_proto_values(protos, kind)
+    known = column_type(kind or _kind_of(protos))
+    return known, known.column(protos)
+
+
+def _kind_of(protos: Sequence[Any]) -> Any:
+    """Return the type of a key that no view declares."""
+    return next((_proto_value_to_value_type(proto) for proto in protos), ValueType.STRING)
+
+
+def _wire_keys(plan: Plan, join_key_values: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return Feast's join keys on the wire. Raises KeyError as Feast does."""
+    missing = sorted(plan.keys.keys() - join_key_values.keys())
+    if missing:
+        raise KeyError(
+            f"Missing join key values for keys: {missing}. Provided join_key_values: {list(join_key_values)}"
+        )
+    return {key: kind.column(join_key_values[key]) for key, kind in plan.keys.items()}
+
+
+def _fetch(used: psycopg.Connection[Any], plan: Plan, values: KeyValues) -> list[Rows]:
+    found = []
+    for read in plan.reads:
+        statement, parameters = read.statement(list(dict.fromkeys(read.asked(values))))
+        found.append(used.execute(statement, parameters, prepare=True, binary=True).fetchall())
+    return found
+
+
+async def _fetch_async(used: psycopg.AsyncConnection[Any], plan: Plan, values: KeyValues) -> list[Rows]:
+    found = []
+    for read in plan.reads:
+        statement, parameters = read.statement(list(dict.fromkeys(read.asked(values))))
+        cursor = await used.execute(statement, parameters, prepare=True, binary=True)
+        found.append(await cursor.fetchall())
+    return found
+
+
+def _answer(plan: Plan, found: Iterable[Rows], values: KeyValues) -> list[Vector]:
+    """Return the features of an answer in the order of the request's views."""
+    parts = []
+    for read, rows in zip(plan.reads, found, strict=True):
+        parts += vectors(read, rows, read.asked(values))
+    if len(plan.reads) > 1:
+        parts.sort(key=lambda part: part[0])
+    return [vector for _, part in parts for vector in part]
+
+
+def _response(request: _Request, found: list[Rows]) -> DirectResponse:
+    shown = []
+    for name, (kind, values) in request.keys.items():
+        shown.append(Vector(name, kind, values, bytes([PRESENT]) * len(values), [None] * len(values)))
+    return DirectResponse(
+        shown + _answer(request.plan, found, request.values), _versions(request.plan) if request.with_versions else ()
+    )
+
+
+def _append(response: Any, plan: Plan, found: list[Rows], values: KeyValues, with_versions: bool) -> None:
+    append(response, _answer(plan, found, values), _versions(plan) if with_versions else ())
+
+
+def _versions(plan: Plan) -> list[Any]:
+    parts = sorted((part for read in plan.reads for part in read.parts), key=lambda part: part.order)
+    return [part.version for part in parts]
+
+
+def _row_read(
+    config: Any, view: Any, entity_keys: list[Any], requested: list[str] | None
+) -> tuple[Place, list[str], bytes, list[tuple[Any, ...]]]:
+    where = place(config, view)
+    features = list(where.features) if not requested else [name for name in requested if name in where.features]
+    named = [dict(zip(key.join_keys, key.entity_values, strict=True)) for key in entity_keys]
+    columns = [column.type.column([key[name] for key in named]) for name, column in where.keys.items()]
+    return where, features, select_rows(where, features), list(zip(*columns, strict=True))
+
+
+def _transposed(asked: list[tuple[Any, ...]], keys: int) -> list[list[Any]]:
+    return [list(values) for values in zip(*asked, strict=True)] if asked else [[] for _ in range(keys)]
+
+
+def _as_protos(
+    where: Place, features: list[str], rows: Rows, asked: list[tuple[Any, ...]]
+) -> list[tuple[datetime | None, dict[str, Any] | None]]:
+    keys = len(where.keys)
+    types = [where.features[feature].type for feature in features]
+    found: dict[Any, tuple[datetime | None, dict[str, Any] | None]] = {}
+    for row in rows:
+        if row[keys] is not None:
+            protos = (kind.to_proto(value) for kind, value in zip(types, row[keys + 1 :], strict=True))
+            found[row[:keys]] = (row[keys], dict(zip(features, protos, strict=True)))
+    return [found.get(key, (None, None)) for key in asked]

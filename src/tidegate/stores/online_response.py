@@ -1,0 +1,102 @@
+"""An answer as columns: a dictionary at once, Feast's proto when somebody asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from feast.online_response import TIMESTAMP_POSTFIX, OnlineResponse
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from tidegate.stores.types import ColumnType
+
+PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE = FieldStatus.PRESENT, FieldStatus.NOT_FOUND, FieldStatus.OUTSIDE_MAX_AGE
+Statuses = bytes  # one of FieldStatus a row
+Times = Sequence[datetime | None]
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A feature or a join key in an answer: its values on the wire, and what is known of each."""
+
+    name: str
+    type: ColumnType
+    values: Sequence[Any]
+    statuses: Statuses
+    times: Times
+
+
+@dataclass(frozen=True)
+class ViewVersion:
+    """Which version of a view an answer comes from."""
+
+    view: str
+    version: int
+
+
+class DirectResponse(OnlineResponse):
+    """Feast's answer without a proto for each value."""
+
+    def __init__(self, vectors: Sequence[Vector], versions: Iterable[ViewVersion] = ()) -> None:
+        self.vectors = vectors
+        self._versions = tuple(versions)
+
+    @cached_property
+    def proto(self) -> Any:
+        """Return the answer as Feast's servers send it."""
+        response = GetOnlineFeaturesResponse()
+        append(response, self.vectors, self._versions)
+        return response
+
+    @property
+    def _feature_types(self) -> dict[str, Any]:
+        return {vector.name: vector.type.value_type for vector in self.vectors}
+
+    def to_dict(self, include_event_timestamps: bool = False) -> dict[str, Any]:
+        """Return the values by name, each a list with one entry a row."""
+        shown: dict[str, Any] = {}
+        for vector in self.vectors:
+            load = vector.type.load
+            if load is None:
+                shown[vector.name] = list(vector.values)
+            else:
+                shown[vector.name] = [None if value is None else load(value) for value in vector.values]
+            if include_event_timestamps:
+                shown[vector.name + TIMESTAMP_POSTFIX] = [seconds(moment) for moment in vector.times]
+        return shown
+
+
+def append(response: Any, vectors: Iterable[Vector], versions: Iterable[ViewVersion]) -> None:
+    """Append vectors to a proto of Feast's."""
+    times: dict[int, list[Any]] = {}
+    for vector in vectors:
+        response.metadata.feature_names.val.append(vector.name)
+        if id(vector.times) not in times:  # a view's features share them
+            times[id(vector.times)] = _stamps(vector.times)
+        response.results.add(
+            values=map(vector.type.to_proto, vector.values),
+            statuses=vector.statuses,
+            event_timestamps=times[id(vector.times)],
+        )
+    known = {metadata.name for metadata in response.metadata.feature_view_metadata}
+    for version in versions:
+        if version.view not in known:
+            response.metadata.feature_view_metadata.add(name=version.view, version=version.version)
+
+
+def seconds(moment: datetime | None) -> int:
+    """Return a time in whole seconds since 1970; 0 for none, as in an empty proto."""
+    return 0 if moment is None else int(moment.timestamp() // 1)
+
+
+def _stamps(times: Times) -> list[Any]:
+    made: dict[datetime | None, Any] = {None: Timestamp()}
+    for moment in times:
+        if moment is not None and moment not in made:
+            made[moment] = Timestamp()
+            made[moment].FromDatetime(moment)
+    return [made[moment] for moment in times]
