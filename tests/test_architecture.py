@@ -51,6 +51,11 @@ def test_the_parent_of_a_trainer_never_imports_torch():
     assert "torch" not in loaded_by("workers.app")
 
 
+def test_importing_the_workers_starts_no_database(tmp_path: Path):
+    subprocess.run([sys.executable, "-c", "import workers.windows, workers.increments, workers.keeper"], check=True)
+    assert list(tmp_path.iterdir()) == []  # the fixture's current folder
+
+
 def test_nothing_imports_tests():
     folders = ("src", "models", "workers", "migrations", "feature_repo")
     sources = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]

@@ -102,4 +102,5 @@ def speak_like_the_rest(**_: Any) -> None:
 warnings.filterwarnings("ignore", category=SecurityWarning)
 
 app = Celery("tidegate")
-app.config_from_object(configuration(get_settings()))
+# When it is first asked for: whoever only imports a worker's module must not start or join a database.
+app.add_defaults(lambda: configuration(get_settings()))
