@@ -1,0 +1,161 @@
+"""What do training joins and materialising cost, beside Feast's own store and beside SQL written by hand?
+
+The same definitions, rows and questions in turns, on one server: Feast's own PostgreSQL store, ours, and the floor,
+which is COPY of the asked rows, one LATERAL a view by index, and COPY of the result, read as Arrow. All three tables
+have the index that a point-in-time join wants. Values are compared before anything is timed.
+"""
+
+from __future__ import annotations
+
+import io
+import resource
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psycopg
+import pyarrow as pa
+from pyarrow import csv
+
+from benchmarks.measuring import Seconds, queries, ratio, report, take_turns, throwaway_server
+from tests.support.feast_worlds import OURS, STOCK, hours, store_on
+from tidegate.postgres import Database
+
+BARS = {
+    "join_three_views_speedup": ">= 4",
+    "join_three_views_over_floor": "<= 1.5",
+    "join_long_history_speedup": ">= 40",
+    "join_long_history_over_floor": "<= 1.5",
+}
+FEATURES = {
+    "stats": ["c1", "c2", "c3", "c4", "c5", "f1", "f2", "f3", "f4", "f5"],
+    "more_stats": ["c1", "c2", "f1", "f2", "f3"],
+    "other_stats": ["c3", "c4", "f3", "f4", "f5"],
+}
+Ways = dict[str, Callable[[], object]]
+
+
+def objects() -> list[Any]:
+    """Return an entity and a view for each table."""
+    from feast import Entity, FeatureView, Field, ValueType
+    from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
+    from feast.types import Float64, Int64
+
+    user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.INT64)
+    views = [
+        FeatureView(
+            name=name,
+            entities=[user],
+            source=PostgreSQLSource(table=f"shop.{name}", timestamp_field="at", created_timestamp_column="written"),
+            schema=[Field(name=f, dtype=Int64 if f.startswith("c") else Float64) for f in features],
+        )
+        for name, features in FEATURES.items()
+    ]
+    return [user, *views]
+
+
+def asked_rows(n: int, users: int, each: int) -> pd.DataFrame:
+    """Return moments of random users, within their history and a little outside."""
+    chance = np.random.default_rng(7)
+    times = pd.to_datetime(hours(0)) + pd.to_timedelta(chance.uniform(-0.5, each + 2, n) * 3600, unit="s").round("us")
+    return pd.DataFrame({"user_id": chance.integers(1, users + 1, n), "event_timestamp": times})
+
+
+def floor(database: Database, frame: pd.DataFrame, query: str) -> pa.Table:
+    """Join as one would by hand."""
+    text = io.BytesIO()
+    csv.write_csv(pa.Table.from_pandas(frame.reset_index()), text, csv.WriteOptions(include_header=False))
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("set local timezone = 'UTC'")
+        cursor.execute(queries["floor_frame"])
+        with cursor.copy("copy asked from stdin (format csv)") as copy:
+            copy.write(text.getvalue())
+        cursor.execute("analyze asked")
+        with cursor.copy(queries[query]) as copy:
+            found = b"".join(bytes(row) for row in copy)
+    return csv.read_csv(pa.BufferReader(found), csv.ReadOptions(autogenerate_column_names=True))
+
+
+def measured(ways: Mapping[str, Callable[[], object]], rounds: int) -> tuple[Seconds, Seconds]:
+    """Return the seconds of each way by the clock, and of this process's CPU."""
+    processor: Seconds = {name: [] for name in ways}
+
+    def counting(name: str) -> Callable[[], None]:
+        def way() -> None:
+            started = time.process_time()
+            ways[name]()
+            processor[name].append(time.process_time() - started)
+
+        return way
+
+    return take_turns({name: counting(name) for name in ways}, rounds), processor
+
+
+def figures(name: str, ways: Ways, rounds: int) -> dict[str, float]:
+    """Return how many times as fast as Feast's own store, and how far from the floor, by the clock and by CPU."""
+    clock, processor = measured(ways, rounds)
+    found = {
+        f"{name}_speedup": ratio(clock, "stock", "ours"),
+        f"{name}_client_cpu_speedup": ratio(processor, "stock", "ours"),
+        f"{name}_over_floor": ratio(clock, "ours", "floor"),
+        f"{name}_client_cpu_over_floor": ratio(processor, "ours", "floor"),
+    }
+    return found | {f"{name}_{way}_s": round(float(np.median(taken)), 2) for way, taken in clock.items()}
+
+
+def check(stock: pa.Table, ours: pa.Table, by_hand: pa.Table) -> None:
+    """Compare what the three found."""
+    keys = [("user_id", "ascending"), ("event_timestamp", "ascending")]
+    assert stock.sort_by(keys).equals(ours.sort_by(keys)), "stock and ours differ"
+    for mine, hand in zip(ours.columns[2:], by_hand.columns[2:], strict=True):
+        assert mine.cast(pa.float64()).equals(hand.cast(pa.float64())), "ours and the floor differ"
+
+
+def join(stores: dict[str, Any], database: Database, views: list[str], frame: pd.DataFrame, query: str) -> Ways:
+    """Return the three ways to join, which agree."""
+    features = [f"{view}:{feature}" for view in views for feature in FEATURES[view]]
+
+    def asked(store: Any) -> Callable[[], pa.Table]:
+        return lambda: store.get_historical_features(
+            entity_df=frame, features=features, full_feature_names=True
+        ).to_arrow()
+
+    ways = {name: asked(store) for name, store in stores.items()}
+    by_hand: Callable[[], pa.Table] = lambda: floor(database, frame, query)  # noqa: E731
+    check(ways["stock"](), ways["ours"](), by_hand())
+    return {**ways, "floor": by_hand}
+
+
+def fill(connection: psycopg.Connection[Any], users: int, each: int) -> None:
+    """Write a history for each of the three views."""
+    connection.execute(queries["make_stats"], {"users": users, "each": each})
+    connection.execute(queries["analyze_stats"])
+
+
+def joins(stores: dict[str, Any], database: Database, connection: psycopg.Connection[Any]) -> dict[str, float]:
+    """Measure a wide join over short histories, and a narrow one over long ones."""
+    fill(connection, users=50_000, each=21)
+    three = join(stores, database, list(FEATURES), asked_rows(100_000, 50_000, 21), "floor_of_three")
+    found = figures("join_three_views", three, rounds=3)
+    connection.execute(queries["drop_stats"])
+    fill(connection, users=1_000, each=1_000)
+    long = join(stores, database, ["stats"], asked_rows(10_000, 1_000, 1_000), "floor_of_one")
+    return found | figures("join_long_history", long, rounds=3)
+
+
+def main() -> None:
+    """Print the figures."""
+    warnings.simplefilter("ignore")
+    with throwaway_server() as (database, home), database.connect(autocommit=True) as connection:
+        stores = {"stock": store_on(database, home / "stock", STOCK), "ours": store_on(database, home / "ours", OURS)}
+        for store in stores.values():
+            store.apply(objects())
+        report("feast_offline", joins(stores, database, connection), BARS)
+
+
+if __name__ == "__main__":
+    main()
