@@ -8,11 +8,9 @@ have the index that a point-in-time join wants. Values are compared before anyth
 from __future__ import annotations
 
 import io
-import resource
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -132,7 +130,9 @@ def join(stores: dict[str, Any], database: Database, views: list[str], frame: pd
 
 def fill(connection: psycopg.Connection[Any], users: int, each: int) -> None:
     """Write a history for each of the three views."""
+    connection.execute("create schema shop")
     connection.execute(queries["make_stats"], {"users": users, "each": each})
+    connection.execute(queries["make_other_stats"])
     connection.execute(queries["analyze_stats"])
 
 

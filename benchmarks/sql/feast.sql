@@ -1,14 +1,16 @@
 -- A Feast project to measure on.
 
 -- make_stats --
--- A history of so many users, so many rows each, an hour apart, with ten features; and a table for each further view.
-create schema shop;
+-- A history of so many users, so many rows each, an hour apart, with ten features.
 create table shop.stats as
-select u as user_id, timestamptz '2026-01-01' + n * interval '1 hour' + u % 3600 * interval '1 second' as at,
+select u as user_id, timestamptz '2026-01-01' + n * interval '1 hour' + u %% 3600 * interval '1 second' as at,
        timestamptz '2026-01-01' + n * interval '1 hour 1 minute' as written,
-       u * n as c1, u + n as c2, u - n as c3, u % 7 as c4, n::bigint as c5,
+       u * n as c1, u + n as c2, u - n as c3, u %% 7 as c4, n::bigint as c5,
        u / 3.0::float8 as f1, n / 7.0::float8 as f2, u * 0.1::float8 as f3, sin(u + n) as f4, cos(u + n) as f5
-  from generate_series(1, %(users)s::bigint) u, generate_series(1, %(each)s) n;
+  from generate_series(1, %(users)s::bigint) u, generate_series(1, %(each)s) n
+
+-- make_other_stats --
+-- A table for each further view, and the indexes.
 create table shop.more_stats as table shop.stats;
 create table shop.other_stats as table shop.stats;
 create index on shop.stats (user_id, at, written);

@@ -95,7 +95,8 @@ class TidegateRetrievalJob(RetrievalJob):
         return frame
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        return pa.concat_tables(self._tables(BLOCK, timeout))
+        # One chunk: where Feast turns a table into protos it reads the first and forgets the others.
+        return pa.concat_tables(self._tables(BLOCK, timeout)).combine_chunks()
 
     def _tables(self, block: int, timeout: int | None = None) -> Iterator[pa.Table]:
         with self._planned(timeout) as (connection, query):

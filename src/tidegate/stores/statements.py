@@ -12,7 +12,7 @@ from pathlib import Path
 
 from psycopg.sql import SQL, Composable, Composed, Identifier
 
-_HEADER = re.compile(r"^-- (?P<name>[a-z][a-z0-9_]*) --[ ]*\n-- \S.*\n", re.MULTILINE)
+_HEADER = re.compile(r"^-- (?P<name>[a-z][a-z0-9_]*) --[ ]*\n(?:-- \S.*\n)+", re.MULTILINE)
 COMMA = SQL(", ")
 AND = SQL(" and ")
 

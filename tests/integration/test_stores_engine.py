@@ -1,0 +1,197 @@
+"""The batch engine beside Feast's own: what is online after `materialize`, by the database or by Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.databases import clone, drop
+from tests.support.feast_worlds import OURS, STOCK, hours, store_on
+from tests.support.online import close
+from tidegate.postgres import Database
+
+feast = pytest.importorskip("feast")
+
+from feast import BatchFeatureView, Entity, FeatureView, Field, ValueType  # noqa: E402
+from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource  # noqa: E402
+from feast.types import Array, Bool, Float32, Float64, Int32, Int64, Json, String, UnixTimestamp  # noqa: E402
+
+from tidegate.stores import offline_transport  # noqa: E402
+from tidegate.stores.engine import TidegateComputeEngine  # noqa: E402
+
+ENGINE = {"type": "tidegate.stores.engine.TidegateComputeEngine"}
+ONLINE = "tidegate.stores.online.TidegateOnlineStore"
+SCHEMA = """
+create table happened (
+    user_id bigint, item text, at timestamptz, written timestamptz,
+    visits bigint, small smallint, spend numeric, ratio double precision, name varchar, happy boolean, seen timestamptz,
+    scores double precision[], tags text[], raw bytea, document json
+)
+"""
+TYPES = {
+    "counted": Int64, "small": Int32, "spend": Float64, "ratio": Float32, "name": String, "happy": Bool,
+    "seen": UnixTimestamp, "scores": Array(Float64), "tags": Array(String),
+}  # fmt: skip
+
+user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.INT64)
+thing = Entity(name="thing", join_keys=["item"], value_type=ValueType.STRING)
+source = PostgreSQLSource(
+    name="happened", table="happened", timestamp_field="at", created_timestamp_column="written",
+    field_mapping={"visits": "counted"},
+)  # fmt: skip
+schema = [Field(name=name, dtype=dtype) for name, dtype in TYPES.items()]
+pairs = FeatureView(name="pairs", entities=[user, thing], ttl=timedelta(0), source=source, schema=schema)
+documents = FeatureView(
+    name="documents", entities=[user], ttl=timedelta(0), source=source, schema=[Field(name="document", dtype=Json)]
+)
+doubled = BatchFeatureView(
+    name="doubled", entities=[user], ttl=timedelta(0), source=source, schema=[Field(name="twice", dtype=Int64)],
+    online=True, mode="pandas", udf=lambda frame: frame.assign(twice=frame["counted"] * 2), udf_string="",
+)  # fmt: skip
+
+
+class World:
+    """One database, with the same project on Feast's own stores and on ours."""
+
+    def __init__(self, database: Database, connection: psycopg.Connection[Any], folder: Any) -> None:
+        self.database = database
+        self.connection = connection
+        self.stock = store_on(database, folder / "stock", STOCK, {"type": STOCK, "db_schema": "stock"})
+        ours = {"type": ONLINE, "db_schema": "ours"}
+        self.ours = store_on(database, folder / "ours", OURS, ours, batch_engine=ENGINE)
+        for store in (self.stock, self.ours):
+            store.apply([user, thing, pairs, documents])
+
+    def rows(self, *rows: tuple[Any, ...]) -> None:
+        """Replace what happened, and forget what is online."""
+        self.connection.execute("truncate happened, stock.world_pairs, ours.world_thing_user")
+        with self.connection.cursor() as cursor:
+            cursor.executemany(f"insert into happened values ({', '.join(['%s'] * 15)})", rows)
+
+    def materialise(self, first: float, last: float, *stores: Any, views: tuple[str, ...] = ("pairs",)) -> None:
+        for store in stores or (self.stock, self.ours):
+            store.materialize(hours(first), hours(last), feature_views=list(views))
+
+    def online(self, store: Any, *keys: tuple[int, str]) -> list[dict[str, Any]]:
+        rows = [{"user_id": who, "item": what} for who, what in keys]
+        answer = store.get_online_features([f"pairs:{name}" for name in TYPES], rows)
+        values = answer.to_dict(include_event_timestamps=True)
+        return [{name: column[number] for name, column in sorted(values.items())} for number in range(len(rows))]
+
+
+@pytest.fixture(scope="module")
+def world(server: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    database = clone(server, "feast_engine", "template0")
+    with database.connect(autocommit=True) as connection:
+        connection.execute(SCHEMA)
+        made = World(database, connection, tmp_path_factory.mktemp("engines"))
+        yield made
+        close(made.stock)
+        close(made.ours)
+    drop(server, database)
+
+
+def row(who: int, what: str, at: float, written: float | None = None, visits: Any = 1, **other: Any) -> tuple[Any, ...]:
+    found = {"small": 2, "spend": 1.5, "ratio": 0.1, "name": "ada", "happy": True, "seen": hours(1.2500001),
+             "scores": [0.1, 2.0], "tags": ["a,b", 'c"'], "raw": b"\0", "document": '{"a": 1}'} | other  # fmt: skip
+    return (who, what, hours(at), hours(at if written is None else written), visits, *found.values())
+
+
+@pytest.fixture
+def by_python(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The views that went Feast's own way."""
+    went: list[str] = []
+    local = TidegateComputeEngine.__bases__[0]
+    way = local._materialize_one
+
+    def noted(engine: Any, registry: Any, task: Any, **options: Any) -> Any:
+        went.append(task.feature_view.name)
+        return way(engine, registry, task, **options)
+
+    monkeypatch.setattr(local, "_materialize_one", noted)
+    return went
+
+
+def test_what_is_online_is_what_feasts_own_engine_writes(world: World, by_python: list[str]) -> None:
+    world.rows(
+        *(row(n % 3, "ab"[n % 2], n, visits=n, spend=n / 4, scores=[float(n)]) for n in range(14)),
+        row(7, "é,\n", 3, 3, visits=1), row(7, "é,\n", 3, 5, visits=2), row(7, "é,\n", 3, 4, visits=3),
+        row(8, "text", 2, name="", tags=[], seen=None),
+    )  # fmt: skip
+    world.materialise(0, 10)
+    asked = [(n % 3, "ab"[n % 2]) for n in range(6)] + [(7, "é,\n"), (8, "text"), (9, "nobody")]
+    stock, ours = world.online(world.stock, *asked), world.online(world.ours, *asked)
+    assert ours == stock
+    assert by_python == ["pairs"], "Feast's own engine, for Feast's own store only"
+    assert [found["counted"] for found in ours[:6]] == [6, 7, 8, 9, 10, 5]
+    assert ours[6]["counted"] == 2, "the row that was written last"
+
+
+def test_ranges_are_closed_at_both_ends(world: World) -> None:
+    world.rows(row(1, "a", 2), row(2, "a", 5), row(3, "a", 1.9999), row(4, "a", 5.0001))
+    world.materialise(2, 5)
+    for store in (world.stock, world.ours):
+        assert [found["counted"] for found in world.online(store, *((n, "a") for n in range(1, 5)))] == [
+            1,
+            1,
+            None,
+            None,
+        ]
+
+
+def test_a_backfill_never_overwrites_newer_values_where_the_plain_store_does(world: World) -> None:
+    world.rows(row(1, "a", 1, visits=1), row(1, "a", 8, visits=8))
+    world.materialise(5, 9)
+    world.materialise(0, 5)
+    [stock], [ours] = (world.online(store, (1, "a")) for store in (world.stock, world.ours))
+    assert (stock["counted"], ours["counted"]) == (1, 8)
+
+
+def test_a_number_beside_a_null_stays_exact(world: World) -> None:
+    """Feast's own engine goes through pandas, where a column of integers with a NULL is one of floats."""
+    world.rows(row(1, "a", 1, visits=2**53 + 1), row(2, "a", 1, visits=None), (None, *row(3, "a", 1)[1:]))
+    world.materialise(0, 5, world.ours)
+    assert [found["counted"] for found in world.online(world.ours, (1, "a"), (2, "a"))] == [2**53 + 1, None]
+
+
+def test_no_row_visits_the_client(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("rows were read")
+
+    monkeypatch.setattr(offline_transport.Reader, "tables", refuse)
+    world.rows(row(1, "a", 1))
+    world.materialise(0, 5, world.ours)
+    assert world.online(world.ours, (1, "a"))[0]["counted"] == 1
+
+
+def test_what_needs_python_goes_feasts_own_way(world: World, by_python: list[str]) -> None:
+    world.rows(row(1, "a", 1, visits=4))
+    world.ours.apply([doubled])
+    world.materialise(0, 5, world.ours, views=("documents", "doubled"))
+    asked = world.ours.get_online_features(["documents:document", "doubled:twice"], [{"user_id": 1}]).to_dict()
+    assert sorted(by_python) == ["documents", "doubled"]
+    assert (asked["document"], asked["twice"]) == ([{"a": 1}], [8])
+
+
+def test_another_online_store_is_filled_feasts_own_way(world: World, by_python: list[str], tmp_path: Path) -> None:
+    world.rows(row(1, "a", 1, visits=4))
+    mixed = store_on(world.database, tmp_path, OURS, {"type": STOCK, "db_schema": "mixed"}, batch_engine=ENGINE)
+    mixed.apply([user, thing, pairs])
+    world.materialise(0, 5, mixed)
+    assert (by_python, world.online(mixed, (1, "a"))[0]["counted"]) == (["pairs"], 4)
+    close(mixed)
+
+
+def test_a_mistake_is_the_databases_own_error(world: World) -> None:
+    world.rows(row(1, "a", 1))
+    world.connection.execute("alter table happened rename column visits to vanished")
+    try:
+        with pytest.raises(psycopg.errors.UndefinedColumn):
+            world.materialise(0, 5, world.ours)
+    finally:
+        world.connection.execute("alter table happened rename column vanished to visits")
