@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from itertools import count
@@ -24,6 +25,11 @@ from tidegate.settings import get_settings
 
 TEMPLATE = "template_tidegate"
 _numbers = count(1)
+
+
+def pytest_configure() -> None:
+    """Have the processes that tests interrupt hear it: a run in the background ignores Ctrl-C, and so would they."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
