@@ -198,3 +198,22 @@ item_activity_history = history(
     "item_id",
     "Item features at the end of each day with an event, for point-in-time retrieval.",
 )
+
+user_item_activity_history = Table(
+    "user_item_activity_history",
+    metadata,
+    Column("user_id", Text, nullable=False, comment="The user."),
+    Column("item_id", Text, nullable=False, comment="The item."),
+    moment("event_timestamp", "The row holds from just after this time."),
+    count("n_events", "Events of the pair."),
+    amount("decayed_day", "Events, each halved every day, as of event_timestamp."),
+    amount("decayed_week", "Events, each halved every seven days, as of event_timestamp."),
+    amount("decayed_month", "Events, each halved every thirty days, as of event_timestamp."),
+    moment("first_event_at", "Time of the earliest event."),
+    Column("position", BigInteger, nullable=False, comment="Position of the window that made the row."),
+    moment("created_at", "When the row was made.", now=True),
+    PrimaryKeyConstraint("user_id", "item_id", "event_timestamp", "position"),
+    Index("user_item_activity_history_position_idx", "position"),
+    schema="features",
+    comment="Features of a user with an item after each of their moments, for point-in-time retrieval.",
+)

@@ -1,0 +1,10 @@
+-- Which version answered for a stream, since when: what an application sees as a feature of the stream.
+create view serving.deployed_versions as
+select d.stream, d.live_from as event_timestamp, d.version_id, v.number::bigint as number,
+       coalesce(v.manifest -> 'service' ->> 'name', '') as service, v.created_at as trained_at,
+       d.live_until is null as live
+  from serving.deployments d
+  join learning.versions v using (version_id);
+
+comment on view serving.deployed_versions is
+    'Each deployment as a row of features: the version that answered for a stream from event_timestamp on.';

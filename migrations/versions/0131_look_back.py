@@ -1,0 +1,24 @@
+"""Look up features as they were at a moment."""
+
+from __future__ import annotations
+
+from alembic import op
+
+from migrations import sql_objects
+
+revision = "0131"
+down_revision = "0130"
+
+
+def upgrade() -> None:
+    """Install the lookups."""
+    sql_objects.install("functions", "features_as_of")
+    sql_objects.install("functions", "features_item_as_of")
+    sql_objects.install("functions", "features_pairs_as_of")
+
+
+def downgrade() -> None:
+    """Drop them."""
+    op.execute("drop function features.pairs_as_of(text, timestamptz)")
+    op.execute("drop function features.item_as_of(text, timestamptz)")
+    op.execute("drop function features.as_of(text, timestamptz)")
