@@ -17,3 +17,11 @@ item = Entity(
     description="Something that can be recommended, by the application's own name.",
     tags={"catalogue": "catalogue.items"},
 )
+
+stream = Entity(
+    name="stream",
+    join_keys=["stream"],
+    value_type=ValueType.STRING,
+    description="What one model learns from and answers for; `default` unless the application says otherwise.",
+    tags={"table": "learning.streams"},
+)

@@ -36,9 +36,7 @@ def upgrade() -> None:
             sa.Column(name, sa.Float(precision=53), server_default=sa.text("0"), nullable=False, comment=comment)
             for name, comment in AMOUNTS.items()
         ),
-        sa.Column(
-            "first_event_at", sa.DateTime(timezone=True), nullable=False, comment="Time of the earliest event."
-        ),
+        sa.Column("first_event_at", sa.DateTime(timezone=True), nullable=False, comment="Time of the earliest event."),
         sa.Column("position", sa.BigInteger(), nullable=False, comment="Position of the window that made the row."),
         sa.Column(
             "created_at",

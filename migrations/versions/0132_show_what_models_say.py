@@ -1,4 +1,4 @@
-"""Show what models say as rows of features."""
+"""Show pairs and what models say as rows of features."""
 
 from __future__ import annotations
 
@@ -9,16 +9,25 @@ from migrations import sql_objects
 revision = "0132"
 down_revision = "0131"
 
-VIEWS = ("deployed_versions", "deployed_item_vectors", "deployed_user_vectors", "shown_scores")
+VIEWS = (
+    "features.live_pairs",
+    "serving.deployed_versions",
+    "serving.deployed_item_vectors",
+    "serving.deployed_user_vectors",
+    "serving.live_versions",
+    "serving.live_item_vectors",
+    "serving.live_user_vectors",
+    "serving.shown_scores",
+)
 
 
 def upgrade() -> None:
     """Make the views."""
     for name in VIEWS:
-        sql_objects.install("views", f"serving_{name}")
+        sql_objects.install("views", name.replace(".", "_"))
 
 
 def downgrade() -> None:
     """Drop them."""
     for name in reversed(VIEWS):
-        op.execute(f"drop view serving.{name}")
+        op.execute(f"drop view {name}")

@@ -12,6 +12,7 @@
     │   └── UnreadableSchedule     a schedule that is not cron
     ├── UnknownStream              nobody made this stream
     ├── NoLiveVersion              nothing has been trained and promoted yet
+    ├── ServiceChanged             features are no longer what a version was trained on
     ├── WeightsMismatch            weights do not hash to their name
     └── LeaseLost                  another attempt took the window over
 
@@ -98,6 +99,15 @@ class UnknownStream(TidegateError):
 
 class NoLiveVersion(TidegateError):
     """Nothing has been trained and promoted yet."""
+
+
+class ServiceChanged(TidegateError):
+    """A feature service is no longer what a version was trained on, so nothing is served as if it were."""
+
+    next_step = (
+        "Put it back into feature_repo/services.py as it was, give the new one the next number,"
+        " and run `tidegate feast apply`."
+    )
 
 
 class WeightsMismatch(TidegateError):

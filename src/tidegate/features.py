@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from tidegate import feature_store
-from tidegate.errors import TidegateError
+from tidegate.errors import BadRequest, TidegateError
 from tidegate.log import get_log
 from tidegate.postgres import Database
 from tidegate.queries import queries
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 PROJECT = "tidegate"
-SERVICE = "sequential_recommender"
+SERVICE = "sequential_recommender@v1"  # what training reads: another set of features is another number
 ACTIVITY = (
     "n_events",
     "n_view",
@@ -44,8 +45,10 @@ ACTIVITY = (
     "rating_sum",
     "event_at",
 )
-# What a sequential recommender reads of a user, in its order.
+# What the service holds of a user, and what a sequential recommender makes of it, in its order.
+PROFILED = ACTIVITY[1:]
 PROFILE = (*ACTIVITY[1:10], "rating_mean", "age_days")
+VIEWS = {"user": "user_activity", "item": "item_activity", "pair": "user_item_activity"}
 DAY = 86_400.0  # seconds
 EVERY_POSITION = 2**63 - 1
 CHUNK = 5_000  # entities written at once: a base period's window does not fit in memory as Feast's protos
@@ -62,10 +65,11 @@ class Materialised:
     position: int  # of the window
     users: int  # users whose newest row is the window's; others have a later one already
     items: int
+    pairs: int  # of a user with an item
     seconds: float
 
     def __str__(self) -> str:
-        return f"{self.users:,} users and {self.items:,} items in {self.seconds:.1f} s"
+        return f"{self.users:,} users, {self.items:,} items and {self.pairs:,} pairs in {self.seconds:.1f} s"
 
 
 def apply_definitions(database: Database) -> bool:
@@ -96,7 +100,7 @@ def definitions_hash(folder: Path) -> str:
 
 
 def materialise_window_online(database: Database, window_position: int) -> Materialised:
-    """Write the newest values of a window's users and items to Feast's online store, and touch nothing else.
+    """Write the newest values of a window's users, items and pairs to Feast's online store, and touch nothing else.
 
     Safe to repeat and in any order: a value that is older than one of a later window is left out.
     """
@@ -105,7 +109,8 @@ def materialise_window_online(database: Database, window_position: int) -> Mater
         connection.execute(queries["hold_online_store"])
         users = _write(store, connection, "user", window_position)
         items = _write(store, connection, "item", window_position)
-    return Materialised(window_position, users, items, time.perf_counter() - started)
+        pairs = _write(store, connection, "pair", window_position)
+    return Materialised(window_position, users, items, pairs, time.perf_counter() - started)
 
 
 def point_in_time(
@@ -148,6 +153,29 @@ def historical(database: Database, frame: pd.DataFrame) -> pd.DataFrame:
     return _profile(found.sort_values("row").set_index(frame.index), times)
 
 
+def now(database: Database, user: str) -> Features | None:
+    """Return a user's features by their names in Feast, fresh at commit; None for an unknown user."""
+    from psycopg.rows import dict_row
+
+    with database.connect(row_factory=dict_row) as connection:
+        return connection.execute(queries["user_now"], {"user": user}).fetchone()
+
+
+def as_of(database: Database, user: str, at: datetime) -> Features | None:
+    """Return a user's features as they were at a moment, events at that very time included; None before the first.
+
+    They are those of Feast's point-in-time join at that time. Raises BadRequest for a time without a zone.
+    """
+    found = _read_as_of(database, "user_as_of", user, at)
+    return found[0] if found else None
+
+
+def pairs_as_of(database: Database, user: str, at: datetime) -> dict[str, Features]:
+    """Return {item: features} of a user with each item touched so far, as they were at a moment. Raises BadRequest."""
+    found = _read_as_of(database, "pairs_as_of", user, at)
+    return {str(row.pop("item_id")): row for row in found}
+
+
 def online(
     database: Database, users: Iterable[str] = (), items: Iterable[str] = ()
 ) -> dict[str, dict[str, Features | None]]:
@@ -157,6 +185,15 @@ def online(
     """
     with feature_store.opened(database) as store:
         return {"users": _look_up(store, "user", users), "items": _look_up(store, "item", items)}
+
+
+def _read_as_of(database: Database, query: str, user: str, at: datetime) -> list[dict[str, Any]]:
+    from psycopg.rows import dict_row
+
+    if at.tzinfo is None:
+        raise BadRequest(f"The time {at} has no zone.", "Say which one: 2026-11-24T12:00:00+00:00.")
+    with database.connect(row_factory=dict_row) as connection:
+        return connection.execute(queries[query], {"user": user, "at": at}).fetchall()
 
 
 def _applied(connection: psycopg.Connection[Any]) -> str | None:
@@ -178,7 +215,7 @@ def _run_apply(database: Database) -> None:
 
 
 def _write(store: FeatureStore, connection: psycopg.Connection[Any], entity: str, position: int) -> int:
-    """Write one entity's rows of a window, some thousands at a time; return their number."""
+    """Write the rows of a window's users, items or pairs, some thousands at a time; return their number."""
     import pandas as pd
 
     written = 0
@@ -186,7 +223,7 @@ def _write(store: FeatureStore, connection: psycopg.Connection[Any], entity: str
         cursor.execute(queries[f"{entity}_rows_to_go_online"], {"position": position})
         while rows := cursor.fetchmany(CHUNK):
             frame = pd.DataFrame(rows, columns=[column.name for column in cursor.description or ()])
-            store.write_to_online_store(f"{entity}_activity", frame)
+            store.write_to_online_store(VIEWS[entity], frame)
             written += len(rows)
     return written
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -21,6 +21,7 @@ from tests.support.activity import (
     insert,
     item_history,
     make_window,
+    pair_history,
     some_events,
     user_history,
 )
@@ -188,6 +189,75 @@ def test_history_is_what_was_known_after_each_moment(connection: Connection, see
         assert len(found) == len(expected)
         for row, naive in zip(found, expected, strict=True):
             assert_same(row, naive)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("sizes", [(150,), (60, 60, 60), (1, 120, 2, 40)])
+def test_a_pair_s_history_is_what_was_known_after_each_moment(
+    connection: Connection, seed: int, sizes: tuple[int, ...]
+) -> None:
+    events = some_events(seed, sum(sizes), users=3, items=4)
+    windows = [events[sum(sizes[:n]) : sum(sizes[: n + 1])] for n in range(len(sizes))]
+    for window in windows:
+        insert(connection, window)
+        make_window(connection)
+
+    every = rows(connection, "user_item_activity_history", "user_id, item_id, event_timestamp, position")
+    assert {(row["user_id"], row["item_id"]) for row in every} == {(e.user_id, e.item_id) for e in events}
+    for user, item in {(e.user_id, e.item_id) for e in events}:
+        found = [row for row in every if (row["user_id"], row["item_id"]) == (user, item)]
+        expected = [{k: v for k, v in row.items() if k in found[0]} for row in pair_history(windows, user, item)]
+        assert len(found) == len(expected)
+        for row, naive in zip(found, expected, strict=True):
+            assert_same(row, naive)
+
+
+def test_a_parked_window_leaves_no_trace_in_later_rows_of_a_pair(connection: Connection) -> None:
+    windows = [[Event("ann", "tea", "view", None, START + timedelta(days=day))] for day in range(3)]
+    for window in windows:
+        insert(connection, window)
+        position = make_window(connection)
+        if position == 2:
+            connection.execute("update learning.windows set state = 'parked', reason = 'a test', finished_at = now()"
+                " where position = 2")
+
+    found = rows(connection, "user_item_activity_history", "position")
+    assert [row["n_events"] for row in found] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_features_as_of_a_moment_are_the_last_row_until_then(connection: Connection, seed: int) -> None:
+    windows = [some_events(seed + n, 60, users=2, items=3) for n in range(3)]
+    for window in windows:
+        insert(connection, window)
+        make_window(connection)
+
+    def last(history: list[Row], at: datetime) -> Row | None:
+        known = [row for row in history if row["event_timestamp"] <= at]
+        return max(known, key=lambda row: (row["event_timestamp"], row["position"]), default=None)
+
+    times = [
+        START - timedelta(days=1),
+        *(e.occurred_at + timedelta(microseconds=us) for e in windows[1][:10] for us in (-1, 0)),
+    ]
+    for at in times:
+        assert_as_of(connection, "as_of", "user-0", at, last(user_history(windows, "user-0"), at))
+        assert_as_of(connection, "item_as_of", "item-0", at, last(item_history(windows, "item-0"), at))
+        pairs = {f"item-{n}": last(pair_history(windows, "user-0", f"item-{n}"), at) for n in range(3)}
+        query = "select item_id, n_events, decayed_day from features.pairs_as_of('user-0', %s)"
+        found = {item: rest for item, *rest in connection.execute(query, [at]).fetchall()}
+        expected = {i: [row["n_events"], near(row["decayed_day"])] for i, row in pairs.items() if row}
+        assert found == expected
+
+
+def assert_as_of(connection: Connection, function: str, entity: str, at: datetime, expected: Row | None) -> None:
+    """Compare what a lookup in the past finds with the row that it must find."""
+    query = sql.SQL("select * from features.{}(%s, %s)").format(sql.Identifier(function))
+    with connection.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(query, (entity, at)).fetchone()
+    assert (found is None) == (expected is None)
+    if found is not None and expected is not None:
+        assert_same(found, expected)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

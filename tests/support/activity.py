@@ -106,6 +106,12 @@ def item_history(windows: list[list[Event]], item: str) -> list[Row]:
     return history([[e for e in window if e.item_id == item] for window in windows], last_of_its_day)
 
 
+def pair_history(windows: list[list[Event]], user: str, item: str) -> list[Row]:
+    """Return the rows of a pair's history: one after each moment, late events at the newest row."""
+    of_pair = [[e for e in window if (e.user_id, e.item_id) == (user, item)] for window in windows]
+    return history(of_pair, lambda e, _: e.occurred_at)
+
+
 def last_of_its_day(event: Event, window: list[Event]) -> datetime:
     """Return the time of the window's last event on the event's day."""
     return max(e.occurred_at for e in window if e.occurred_at.date() == event.occurred_at.date())

@@ -1,5 +1,5 @@
--- Writes the point-in-time features of a window's user-item pairs: a row after each of their moments, on top of the last
--- row that an earlier position left, parked and skipped windows aside. A late event counts from the newest row on,
+-- Writes the point-in-time features of a window's user-item pairs: a row after each of their moments, on top of the
+-- last row that an earlier position left, parked and skipped windows aside. A late event counts from the newest row on,
 -- because what was known then stays as it was.
 create function features.record_pairs(p_window bigint, p_position bigint)
     returns void
@@ -36,7 +36,8 @@ as $$
         window pair as (partition by m.user_id, m.item_id order by m.at)
     )
     insert into features.user_item_activity_history
-        (user_id, item_id, event_timestamp, n_events, decayed_day, decayed_week, decayed_month, first_event_at, position)
+        (user_id, item_id, event_timestamp, n_events, decayed_day, decayed_week, decayed_month, first_event_at,
+         position)
     select s.user_id, s.item_id, s.at,
            coalesce(b.n_events, 0) + sum(s.n_events) over past,
            features.decayed(s.decayed_day + case when s.is_first then

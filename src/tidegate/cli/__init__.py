@@ -40,6 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "demo": Entry("demo:demo", "Watch a year of shopping land, train and change what is recommended."),
     "env": Entry("env:env", "Print exports for alembic, celery, feast and psql."),
     "feast": Entry("feast:app", "Run the plain Feast command on tidegate's database."),
+    "features": Entry("features:features", "Show what is known of a user, now or as it was at a moment."),
     "ingest": Entry("ingest:ingest", "Bring a file into the events or the catalogue, resumable."),
     "recommend": Entry("recommend:recommend", "Show what a user would be recommended, and why."),
     "status": Entry("status:status", "Show streams, windows, versions, quarantine and leases."),

@@ -47,6 +47,24 @@ select h.n_view, h.n_click, h.n_cart, h.n_purchase, h.n_rating,
         limit 1) h on true
  order by asked.place
 
+-- user_as_of --
+-- A user's features as they were at a moment, by their names in Feast.
+select n_events, n_view, n_click, n_cart, n_purchase, n_rating, decayed_day, decayed_week, decayed_month, spend,
+       rating_sum, extract(epoch from event_timestamp)::double precision as event_at
+  from features.as_of(%(user)s, %(at)s)
+
+-- pairs_as_of --
+-- A user's features with each item as they were at a moment, by their names in Feast.
+select item_id, n_events as pair_events, decayed_day as pair_decayed_day, decayed_week as pair_decayed_week,
+       decayed_month as pair_decayed_month, extract(epoch from event_timestamp)::double precision as pair_event_at
+  from features.pairs_as_of(%(user)s, %(at)s)
+
+-- user_now --
+-- A user's features as of this commit, by their names in Feast.
+select n_events, n_view, n_click, n_cart, n_purchase, n_rating, decayed_day, decayed_week, decayed_month, spend,
+       rating_sum, extract(epoch from last_event_at)::double precision as event_at
+  from features.user_features(%(user)s)
+
 -- user_rows_to_go_online --
 -- The last row of each user of a window, unless there is a newer one: an old window never overwrites a later one's.
 select distinct on (h.user_id)
@@ -60,6 +78,20 @@ select distinct on (h.user_id)
         where newer.user_id = h.user_id and newer.position <> h.position
           and (newer.event_timestamp, newer.position) > (h.event_timestamp, h.position))
  order by h.user_id, h.event_timestamp desc
+
+-- pair_rows_to_go_online --
+-- The last row of each user-item pair of a window, unless there is a newer one, by the names in Feast.
+select distinct on (h.user_id, h.item_id)
+       h.user_id, h.item_id, h.event_timestamp, h.created_at, h.n_events as pair_events,
+       h.decayed_day as pair_decayed_day, h.decayed_week as pair_decayed_week, h.decayed_month as pair_decayed_month,
+       extract(epoch from h.event_timestamp)::double precision as pair_event_at
+  from features.user_item_activity_history h
+ where h.position = %(position)s
+   and not exists (
+       select from features.user_item_activity_history newer
+        where newer.user_id = h.user_id and newer.item_id = h.item_id and newer.position <> h.position
+          and (newer.event_timestamp, newer.position) > (h.event_timestamp, h.position))
+ order by h.user_id, h.item_id, h.event_timestamp desc
 
 -- item_rows_to_go_online --
 -- The last row of each item of a window, unless there is a newer one.

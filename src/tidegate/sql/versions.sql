@@ -47,6 +47,13 @@ select w.weights_hash, w.content
   from learning.versions v join learning.weights w using (weights_hash)
  where v.version_id = %(version)s
 
+-- service_of_version --
+-- The feature service that a version was trained on, the live one of a stream unless said otherwise; null before
+-- manifests named it.
+select manifest -> 'service'
+  from learning.versions
+ where version_id = coalesce(%(version)s::bigint, serving.live_version(%(stream)s))
+
 -- version_to_replay --
 -- What was recorded of a version when it was trained.
 select stream, number, parent_id, weights_hash, manifest, text_hashes
