@@ -28,7 +28,7 @@ item_activity_history = history("item_activity_history", "A row at the last even
 PAIRS = """
 select h.user_id, h.item_id, h.event_timestamp, h.created_at, h.n_events as pair_events,
        h.decayed_day as pair_decayed_day, h.decayed_week as pair_decayed_week, h.decayed_month as pair_decayed_month,
-       extract(epoch from h.event_timestamp)::float8 as pair_event_at
+       extract(epoch from h.event_timestamp)::float8 as pair_event_at, h.position
   from features.user_item_activity_history h"""
 
 user_item_activity_history = PostgreSQLSource(

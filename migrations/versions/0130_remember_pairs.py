@@ -8,7 +8,7 @@ from alembic import op
 from migrations import sql_objects
 
 revision = "0130"
-down_revision = "0026"
+down_revision = "0036"
 
 AMOUNTS = {
     "decayed_day": "Events, each halved every day, as of event_timestamp.",
@@ -55,11 +55,11 @@ def upgrade() -> None:
         "user_item_activity_history_position_idx", "user_item_activity_history", ["position"], schema="features"
     )
     sql_objects.install("functions", "features_record_pairs")
-    sql_objects.install("functions", "features_materialise_window", 4)
+    sql_objects.install("functions", "features_materialise_window", 3)
 
 
 def downgrade() -> None:
     """Forget them."""
-    sql_objects.install("functions", "features_materialise_window", 3)
+    sql_objects.install("functions", "features_materialise_window", 2)
     op.execute("drop function features.record_pairs(bigint, bigint)")
     op.drop_table("user_item_activity_history", schema="features")

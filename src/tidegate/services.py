@@ -72,20 +72,35 @@ def look_up(
 
 
 def _registered(store: FeatureStore, wanted: Service) -> FeatureService:
-    """Return the service from Feast's registry, if it still is what it was."""
+    """Return the service from Feast's registry, if it still is what it was.
+
+    What this process remembers of the registry may be older than a definition that was applied a moment ago.
+    """
+    try:
+        return _checked(store, wanted)
+    except ServiceChanged:
+        store.refresh_registry()
+        return _checked(store, wanted)
+
+
+def _checked(store: FeatureStore, wanted: Service) -> FeatureService:
     from feast.errors import FeatureServiceNotFoundException
 
     try:
         service = store.get_feature_service(wanted.name, allow_cache=True)
     except FeatureServiceNotFoundException:
         raise ServiceChanged(f"The definitions have no feature service {wanted.name} any more.") from None
-    held = {
-        f"{view.name_to_use()}:{field.name}" for view in service.feature_view_projections for field in view.features
-    }
-    if held != set(wanted.features):
-        changed = ", ".join(sorted(held ^ set(wanted.features)))
-        raise ServiceChanged(f"The feature service {wanted.name} is not what it was: {changed}.")
+    changed = set(contents(service)) ^ set(wanted.features)
+    if changed:
+        said = ", ".join(sorted(changed))
+        raise ServiceChanged(f"The feature service {wanted.name} is not what it was: {said}.")
     return service
+
+
+def contents(service: FeatureService) -> list[str]:
+    """Return what a service of Feast holds, as view:feature."""
+    views = service.feature_view_projections
+    return [f"{view.name_to_use()}:{field.name}" for view in views for field in view.features]
 
 
 def _row(found: dict[str, list[Any]], wanted: Service, place: int) -> dict[str, Any] | None:

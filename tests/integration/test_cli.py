@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
+from tests.support.activity import Event, insert, make_window
 from tests.support.learning import add_items, deploy_version, one
 from tests.support.processes import Command, tidegate
 
@@ -38,6 +40,22 @@ def test_recommend_says_that_an_unknown_user_gets_a_cold_start(
     shown = run("recommend", "nobody")
     assert "cold start" in shown
     assert "unknown user" in shown
+
+
+def test_features_are_shown_now_and_as_they_were(
+    run: Command, refuse: Command, connection: psycopg.Connection[Any]
+) -> None:
+    start = datetime(2025, 3, 1, tzinfo=UTC)
+    insert(connection, [Event("ann", "tea", "purchase", 2.5, start + timedelta(days=day)) for day in range(3)])
+    make_window(connection)
+    insert(connection, [Event("ann", "tea", "view", None, start + timedelta(days=9))])
+
+    assert json.loads(run("features", "ann", "--json"))["features"]["n_events"] == 4
+    then = json.loads(run("features", "ann", "--at", "2025-03-02", "--json"))["features"]
+    assert (then["n_purchase"], then["spend"], then["event_at"]) == (2, 5.0, (start + timedelta(days=1)).timestamp())
+    assert "ann as of 2025-03-02T00:00:00+00:00" in run("features", "ann", "--at", "2025-03-02T00:00:00Z")
+    assert "Nothing is known of ann at 2025-02-28" in run("features", "ann", "--at", "2025-02-28")
+    assert "--at must be ISO 8601" in refuse("features", "ann", "--at", "yesterday")
 
 
 def test_status_shows_streams_quarantine_and_what_is_live(run: Command, connection: psycopg.Connection[Any]) -> None:

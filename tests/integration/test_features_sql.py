@@ -218,8 +218,10 @@ def test_a_parked_window_leaves_no_trace_in_later_rows_of_a_pair(connection: Con
         insert(connection, window)
         position = make_window(connection)
         if position == 2:
-            connection.execute("update learning.windows set state = 'parked', reason = 'a test', finished_at = now()"
-                " where position = 2")
+            connection.execute(
+                "update learning.windows set state = 'parked', reason = 'a test', finished_at = now()"
+                " where position = 2"
+            )
 
     found = rows(connection, "user_item_activity_history", "position")
     assert [row["n_events"] for row in found] == [1, 2, 2]
