@@ -87,7 +87,7 @@ user_item_activity = FeatureView(
     ],
     source=user_item_activity_history,
     description="What a user has done with an item: what repeat consumption is predicted from.",
-    tags={"live": "features.live_pairs", "materialised": "window by window", "as_of": "pair_event_at"},
+    tags={"live": "features.pairs_now", "as_of": "pair_event_at"},
 )
 
 item_catalogue = FeatureView(

@@ -10,7 +10,6 @@ revision = "0132"
 down_revision = "0131"
 
 VIEWS = (
-    "features.live_pairs",
     "serving.deployed_versions",
     "serving.deployed_item_vectors",
     "serving.deployed_user_vectors",
@@ -23,6 +22,7 @@ VIEWS = (
 
 def upgrade() -> None:
     """Make the views."""
+    sql_objects.install("functions", "features_pairs_now")
     for name in VIEWS:
         sql_objects.install("views", name.replace(".", "_"))
 
@@ -31,3 +31,4 @@ def downgrade() -> None:
     """Drop them."""
     for name in reversed(VIEWS):
         op.execute(f"drop view {name}")
+    op.execute("drop function features.pairs_now(text[], text[])")

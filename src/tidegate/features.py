@@ -48,7 +48,6 @@ ACTIVITY = (
 # What the service holds of a user, and what a sequential recommender makes of it, in its order.
 PROFILED = ACTIVITY[1:]
 PROFILE = (*ACTIVITY[1:10], "rating_mean", "age_days")
-VIEWS = {"user": "user_activity", "item": "item_activity", "pair": "user_item_activity"}
 DAY = 86_400.0  # seconds
 EVERY_POSITION = 2**63 - 1
 CHUNK = 5_000  # entities written at once: a base period's window does not fit in memory as Feast's protos
@@ -65,11 +64,10 @@ class Materialised:
     position: int  # of the window
     users: int  # users whose newest row is the window's; others have a later one already
     items: int
-    pairs: int  # of a user with an item
     seconds: float
 
     def __str__(self) -> str:
-        return f"{self.users:,} users, {self.items:,} items and {self.pairs:,} pairs in {self.seconds:.1f} s"
+        return f"{self.users:,} users and {self.items:,} items in {self.seconds:.1f} s"
 
 
 def apply_definitions(database: Database) -> bool:
@@ -100,7 +98,7 @@ def definitions_hash(folder: Path) -> str:
 
 
 def materialise_window_online(database: Database, window_position: int) -> Materialised:
-    """Write the newest values of a window's users, items and pairs to Feast's online store, and touch nothing else.
+    """Write the newest values of a window's users and items to Feast's online store, and touch nothing else.
 
     Safe to repeat and in any order: a value that is older than one of a later window is left out.
     """
@@ -109,8 +107,7 @@ def materialise_window_online(database: Database, window_position: int) -> Mater
         connection.execute(queries["hold_online_store"])
         users = _write(store, connection, "user", window_position)
         items = _write(store, connection, "item", window_position)
-        pairs = _write(store, connection, "pair", window_position)
-    return Materialised(window_position, users, items, pairs, time.perf_counter() - started)
+    return Materialised(window_position, users, items, time.perf_counter() - started)
 
 
 def point_in_time(
@@ -215,7 +212,7 @@ def _run_apply(database: Database) -> None:
 
 
 def _write(store: FeatureStore, connection: psycopg.Connection[Any], entity: str, position: int) -> int:
-    """Write the rows of a window's users, items or pairs, some thousands at a time; return their number."""
+    """Write the rows of a window's users or items, some thousands at a time; return their number."""
     import pandas as pd
 
     written = 0
@@ -223,7 +220,7 @@ def _write(store: FeatureStore, connection: psycopg.Connection[Any], entity: str
         cursor.execute(queries[f"{entity}_rows_to_go_online"], {"position": position})
         while rows := cursor.fetchmany(CHUNK):
             frame = pd.DataFrame(rows, columns=[column.name for column in cursor.description or ()])
-            store.write_to_online_store(VIEWS[entity], frame)
+            store.write_to_online_store(f"{entity}_activity", frame)
             written += len(rows)
     return written
 

@@ -253,7 +253,7 @@ RELEASED = {
 }
 # What tidegate's own tables answer of; the rest is written by windows or by `feast materialize`.
 SERVED = {
-    "user_item_activity": {"table": "features.live_pairs"},
+    "user_item_activity": {"function": "features.pairs_now"},
     "item_catalogue": {"table": "catalogue.items", "event_timestamp": "updated_at"},
     "live_version": {"table": "serving.live_versions"},
     "user_vectors": {"table": "serving.live_user_vectors"},

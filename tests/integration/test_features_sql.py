@@ -12,6 +12,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from tests.support.activity import (
+    HALF_LIVES,
     START,
     Event,
     Row,
@@ -210,6 +211,33 @@ def test_a_pair_s_history_is_what_was_known_after_each_moment(
         assert len(found) == len(expected)
         for row, naive in zip(found, expected, strict=True):
             assert_same(row, naive)
+
+
+def pairs_now(connection: Connection, asked: list[tuple[str, str]]) -> dict[tuple[str, str], list[float]]:
+    """Return the live features of pairs as an online store asks for them."""
+    items, users = [item for _, item in asked], [user for user, _ in asked]
+    found = connection.execute("select * from features.pairs_now(%s, %s)", [items, users]).fetchall()
+    return {(user, item): rest for user, item, _, *rest in found}
+
+
+@pytest.mark.parametrize("users", [1, 3])
+def test_pairs_are_fresh_at_commit_and_only_those_asked_for(connection: Connection, users: int) -> None:
+    events = some_events(31, 120, users=3, items=4)
+    insert(connection, events[:60])
+    fold(connection)
+    insert(connection, events[60:])
+    asked = [(f"user-{u}", f"item-{i}") for u in range(users) for i in range(3)]
+
+    fresh = pairs_now(connection, [*asked, asked[0], ("user-0", "nothing")])
+    expected = {}
+    for pair in asked:
+        mine = [e for e in events if (e.user_id, e.item_id) == pair]
+        last = max(e.occurred_at for e in mine)
+        told = activity(mine, last)
+        expected[pair] = pytest.approx([*(told[name] for name in ("n_events", *HALF_LIVES)), last.timestamp()])
+    assert fresh == expected
+    fold(connection)
+    assert pairs_now(connection, asked) == expected
 
 
 def test_a_parked_window_leaves_no_trace_in_later_rows_of_a_pair(connection: Connection) -> None:

@@ -79,20 +79,6 @@ select distinct on (h.user_id)
           and (newer.event_timestamp, newer.position) > (h.event_timestamp, h.position))
  order by h.user_id, h.event_timestamp desc
 
--- pair_rows_to_go_online --
--- The last row of each user-item pair of a window, unless there is a newer one, by the names in Feast.
-select distinct on (h.user_id, h.item_id)
-       h.user_id, h.item_id, h.event_timestamp, h.created_at, h.n_events as pair_events,
-       h.decayed_day as pair_decayed_day, h.decayed_week as pair_decayed_week, h.decayed_month as pair_decayed_month,
-       extract(epoch from h.event_timestamp)::double precision as pair_event_at
-  from features.user_item_activity_history h
- where h.position = %(position)s
-   and not exists (
-       select from features.user_item_activity_history newer
-        where newer.user_id = h.user_id and newer.item_id = h.item_id and newer.position <> h.position
-          and (newer.event_timestamp, newer.position) > (h.event_timestamp, h.position))
- order by h.user_id, h.item_id, h.event_timestamp desc
-
 -- item_rows_to_go_online --
 -- The last row of each item of a window, unless there is a newer one.
 select distinct on (h.item_id)
