@@ -137,13 +137,19 @@ def point_in_time(
     return _profile(pd.DataFrame(rows, columns=list(ACTIVITY[1:]), index=frame.index), times)
 
 
-def historical(database: Database, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return what `point_in_time` returns, by way of Feast's offline store, as any Feast user gets it."""
+def historical(
+    database: Database, frame: pd.DataFrame, last: int = EVERY_POSITION, excluded: Iterable[int] = ()
+) -> pd.DataFrame:
+    """Return what `point_in_time` returns, by way of Feast's offline store, as any Feast user gets it.
+
+    The bounds travel as columns of the asked rows; feature_store.yaml ties them to the history's positions.
+    """
     import pandas as pd
 
     times = _times(frame)
     before = times.reset_index(drop=True) - pd.Timedelta(microseconds=1)
     asked = pd.DataFrame({"user_id": frame["user_id"].to_numpy(), "event_timestamp": before, "row": range(len(frame))})
+    asked = asked.assign(last_position=last, excluded_positions=[list(excluded)] * len(frame))
     with feature_store.opened(database) as store:
         service = store.get_feature_service(SERVICE, allow_cache=True)
         found = store.get_historical_features(entity_df=asked, features=service).to_df()

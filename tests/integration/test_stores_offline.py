@@ -387,6 +387,8 @@ def test_bounds_keep_a_run_from_seeing_more_than_it_saw(world: World) -> None:
     asked = frame((1, 9), (1, 9), (1, 2)).assign(last=[4, 9, 9], excluded=[[4, 3], [], [2]])
     assert world.asked(store, asked, ["shops:visits"])["visits"].to_pylist() == [2, 5, 1]
     assert world.asked(store, frame((1, 9)), ["shops:visits"])["visits"].to_pylist() == [5], "a frame without bounds"
+    nothing = frame((1, 9)).assign(excluded=[[]])
+    assert world.asked(store, nothing, ["shops:visits"])["visits"].to_pylist() == [5]
 
 
 moments = st.integers(0, 12).map(lambda quarter: quarter / 4)

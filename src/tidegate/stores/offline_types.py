@@ -98,6 +98,8 @@ def database_type(arrow: pa.DataType) -> str:
         return "time"
     if pa.types.is_struct(arrow) or pa.types.is_map(arrow):
         return "jsonb"
+    if arrow == pa.list_(pa.null()):
+        return "bigint[]"  # nothing but empty arrays: where the type matters, they are of positions
     if pa.types.is_list(arrow) or pa.types.is_large_list(arrow) or pa.types.is_fixed_size_list(arrow):
         return _array_type(database_type(arrow.value_type))
     raise TypeError(f"There is no PostgreSQL type for a column of {arrow}. Cast it, for example to a string.")
