@@ -2,15 +2,20 @@
 
 The same definitions, rows and questions in turns, on one server: Feast's own PostgreSQL store, ours, and the floor,
 which is COPY of the asked rows, one LATERAL a view by index, and COPY of the result, read as Arrow. All three tables
-have the index that a point-in-time join wants. Values are compared before anything is timed.
+have the index that a point-in-time join wants. Values are compared before anything is timed. Last, what a run reads of
+its users: the trainer's own SQL beside `get_historical_features`, with the run's bounds.
 """
 
 from __future__ import annotations
 
 import io
+import resource
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -21,9 +26,13 @@ from pyarrow import csv
 
 from benchmarks.measuring import Seconds, queries, ratio, report, take_turns, throwaway_server
 from tests.support.feast_worlds import OURS, STOCK, hours, store_on
+from tests.support.online import close
+from tidegate import feature_store, features
 from tidegate.postgres import Database
 
 BARS = {
+    "materialize_speedup": ">= 8",
+    "materialize_memory_mb": "<= 200",
     "join_three_views_speedup": ">= 4",
     "join_three_views_over_floor": "<= 1.5",
     "join_long_history_speedup": ">= 40",
@@ -34,6 +43,8 @@ FEATURES = {
     "more_stats": ["c1", "c2", "f1", "f2", "f3"],
     "other_stats": ["c3", "c4", "f3", "f4", "f5"],
 }
+ONLINE = "tidegate.stores.online.TidegateOnlineStore"
+ENGINE = {"type": "tidegate.stores.engine.TidegateComputeEngine"}
 Ways = dict[str, Callable[[], object]]
 
 
@@ -93,7 +104,7 @@ def measured(ways: Mapping[str, Callable[[], object]], rounds: int) -> tuple[Sec
     return take_turns({name: counting(name) for name in ways}, rounds), processor
 
 
-def figures(name: str, ways: Ways, rounds: int) -> dict[str, float]:
+def compared(name: str, ways: Ways, rounds: int) -> dict[str, float]:
     """Return how many times as fast as Feast's own store, and how far from the floor, by the clock and by CPU."""
     clock, processor = measured(ways, rounds)
     found = {
@@ -136,25 +147,105 @@ def fill(connection: psycopg.Connection[Any], users: int, each: int) -> None:
     connection.execute(queries["analyze_stats"])
 
 
+def materialise(stores: dict[str, Any], connection: psycopg.Connection[Any]) -> dict[str, float]:
+    """Measure 1.05 million rows becoming 500 thousand values online, from nothing each time."""
+    fill(connection, users=50_000, each=21)
+    tables = {"stock": "stock.world_stats", "ours": "ours.world_user"}
+
+    def way(name: str) -> Callable[[], None]:
+        def materialised() -> None:
+            connection.execute(f"truncate {tables[name]}".encode())
+            with redirect_stdout(io.StringIO()):  # Feast says what it does
+                stores[name].materialize(hours(-1), hours(100), feature_views=["stats"])
+
+        return materialised
+
+    ways = {name: way(name) for name in ("ours", "stock")}  # ours first: a peak never goes down again
+    grown = {f"materialize_{name}memory_mb": growth(ways[kind]) for name, kind in (("", "ours"), ("stock_", "stock"))}
+    found = {name: online(store) for name, store in stores.items()}
+    assert found["stock"] == found["ours"], "what is online differs"
+    clock, processor = measured(ways, rounds=2)
+    connection.execute(queries["drop_stats"])
+    return {
+        "materialize_speedup": ratio(clock, "stock", "ours"),
+        "materialize_client_cpu_speedup": ratio(processor, "stock", "ours"),
+        **grown,
+        **{f"materialize_{name}_s": round(float(np.median(taken)), 2) for name, taken in clock.items()},
+    }
+
+
+def online(store: Any) -> Any:
+    """Return some of what is online."""
+    rows = [{"user_id": number} for number in range(1, 50_000, 499)]
+    return store.get_online_features([f"stats:{name}" for name in FEATURES["stats"]], rows).to_dict()
+
+
+def growth(work: Callable[[], object]) -> float:
+    """Return by how many MB a piece of work raised this process's peak of memory."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    work()
+    return round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, 1)
+
+
+def profiles(database: Database, connection: psycopg.Connection[Any]) -> dict[str, float]:
+    """Measure how a run reads 20,000 moments of its users: by its own SQL, and through Feast."""
+    features.apply_definitions(database)
+    connection.execute(queries["insert_user_history"])
+    connection.execute("vacuum (analyze) features.user_activity_history")
+    chance = np.random.default_rng(3)
+    times = pd.to_datetime(hours(0)) + pd.to_timedelta(chance.uniform(0, 30 * 86_400, 20_000), unit="s").round("us")
+    users = [f"user-{number}" for number in chance.integers(1, 5_001, 20_000)]
+    asked = pd.DataFrame({"user_id": users, "event_timestamp": times})
+    bounds = (25, [3, 7])
+    ways: Ways = {
+        "sql": lambda: features.point_in_time(database, asked, *bounds),
+        "feast": lambda: features.historical(database, asked, *bounds),
+    }
+    pd.testing.assert_frame_equal(ways["sql"](), ways["feast"]())
+    clock, processor = measured(ways, rounds=7)
+    return {
+        "run_reads_feast_over_sql": ratio(clock, "feast", "sql"),
+        "run_reads_feast_over_sql_client_cpu": ratio(processor, "feast", "sql"),
+        **{f"run_reads_{name}_s": round(float(np.median(taken)), 3) for name, taken in clock.items()},
+        "import_feast_cpu_s": import_seconds(),
+    }
+
+
+def import_seconds() -> float:
+    """Return the CPU seconds that a process pays for Feast before it reads anything."""
+    code = "import time; import feast.feature_store; print(time.process_time())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return round(float(done.stdout), 2)
+
+
 def joins(stores: dict[str, Any], database: Database, connection: psycopg.Connection[Any]) -> dict[str, float]:
     """Measure a wide join over short histories, and a narrow one over long ones."""
     fill(connection, users=50_000, each=21)
     three = join(stores, database, list(FEATURES), asked_rows(100_000, 50_000, 21), "floor_of_three")
-    found = figures("join_three_views", three, rounds=3)
+    found = compared("join_three_views", three, rounds=3)
     connection.execute(queries["drop_stats"])
     fill(connection, users=1_000, each=1_000)
     long = join(stores, database, ["stats"], asked_rows(10_000, 1_000, 1_000), "floor_of_one")
-    return found | figures("join_long_history", long, rounds=3)
+    return found | compared("join_long_history", long, rounds=3)
 
 
 def main() -> None:
     """Print the figures."""
     warnings.simplefilter("ignore")
     with throwaway_server() as (database, home), database.connect(autocommit=True) as connection:
-        stores = {"stock": store_on(database, home / "stock", STOCK), "ours": store_on(database, home / "ours", OURS)}
+        stores = {
+            "stock": store_on(database, home / "stock", STOCK, {"type": STOCK, "db_schema": "stock"}),
+            "ours": store_on(database, home / "ours", OURS, {"type": ONLINE, "db_schema": "ours"}, batch_engine=ENGINE),
+        }
         for store in stores.values():
             store.apply(objects())
-        report("feast_offline", joins(stores, database, connection), BARS)
+        figures = materialise(stores, connection)
+        figures |= joins(stores, database, connection)
+        figures |= profiles(database, connection)
+        for store in stores.values():
+            close(store)
+        feature_store.close()
+    report("feast_offline", figures, BARS)
 
 
 if __name__ == "__main__":

@@ -49,3 +49,11 @@ copy (select asked.user_id, asked.event_timestamp, a.c1, a.c2, a.c3, a.c4, a.c5,
         left join lateral (select * from shop.other_stats s where s.user_id = asked.user_id and s.at <= asked.event_timestamp
                             order by s.at desc, s.written desc limit 1) c on true
        order by asked.row) to stdout (format csv)
+
+-- insert_user_history --
+-- A history of 5,000 users in 30 windows, a day each.
+insert into features.user_activity_history (user_id, event_timestamp, position, n_events, n_view, n_click, n_cart, n_purchase, n_rating,
+       decayed_day, decayed_week, decayed_month, spend, rating_sum, first_event_at)
+select 'user-' || u, timestamptz '2026-01-01' + (p - 1) * interval '1 day' + u * interval '10 seconds', p, p, p, p, p, p, p,
+       1.0 / p, 2.0 / p, 3.0 / p, p, p, timestamptz '2026-01-01'
+  from generate_series(1, 5000) u, generate_series(1, 30) p
