@@ -338,6 +338,15 @@ def test_rows_are_written_and_pushed_offline_where_the_plain_store_cannot(world:
         world.ours.write_to_offline_store("fresh", written(3))
 
 
+def test_a_number_of_32_bits_is_written_as_it_is_into_one_of_64(world: World) -> None:
+    world.rows("items", [(4, hours(0), 1.0)])
+    frame = pd.DataFrame({"item_id": [5], "at": [hours(1)], "price": pd.Series([0.1], dtype="float32")})
+    world.ours.write_to_offline_store("items", frame)
+    assert world.connection.execute("select price from items where item_id = 5").fetchall() == [
+        (float(frame.price[0]),)
+    ]
+
+
 def test_what_was_served_is_logged_and_read_again(world: World) -> None:
     from feast.feature_logging import LOG_DATE_FIELD, LOG_TIMESTAMP_FIELD, REQUEST_ID_FIELD
 

@@ -328,7 +328,8 @@ def _writable(source: Any) -> str:
 def _types(connection: Connection[Any], table: str) -> dict[str, str]:
     """Return a table's columns with their types as far as writing must tell them apart."""
     described = connection.execute(SQL("select * from {} s limit 0").format(verbatim(table))).description or ()
-    return {found.name: "jsonb" if found.type_code in (114, 3802) else "text" for found in described}
+    told_apart = {114: "json", 701: "double precision", 3802: "jsonb"}
+    return {found.name: told_apart.get(found.type_code, "text") for found in described}
 
 
 def _named_as_source(feature_view: Any, table: pa.Table, columns: Mapping[str, str]) -> pa.Table:

@@ -192,7 +192,9 @@ def plain(column: Column, target: str) -> Column:
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
         return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)  # cut, never rounded into the future
     if pa.types.is_float16(column.type):
-        return column.cast(pa.float32())
+        return plain(column.cast(pa.float32()), target)
+    if pa.types.is_float32(column.type) and target == "double precision":
+        return column.cast(pa.float64())  # its short text would be another double
     if pa.types.is_nested(column.type):
         return _texts(column, _as_json if target in ("json", "jsonb") else _as_array)
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
