@@ -6,7 +6,8 @@ STAMP := $(VENV)/.installed
 NEEDED_MB := 4096
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-quick test test-long lint types bench bench-ingest bench-windows bench-feast up clean
+.PHONY: help setup demo demo-quick test test-long lint types
+.PHONY: bench bench-ingest bench-windows bench-feast up clean
 
 help:  ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +47,8 @@ bench-ingest: $(STAMP)  ## Measure what writing costs, and whether a read sees t
 bench-windows: $(STAMP)  ## Measure cutting and reading windows, the way to a task, the memory of training
 	@$(BIN)/python -m benchmarks windows latency memory
 
-bench-feast: $(STAMP)  ## Measure Feast's stores beside its own and beside SQL by hand (10 minutes)
-	@$(BIN)/python -m benchmarks feast_offline
+bench-feast: $(STAMP)  ## Measure Feast's stores and server beside its own and beside code by hand (15 minutes)
+	@$(BIN)/python -m benchmarks feast_offline feast_http
 
 # The data goes only on a plain "yes": typed at the question, or given as `make clean DATA=yes`.
 clean:  ## Remove caches; ask before removing the data in .tidegate

@@ -23,7 +23,7 @@ from tidegate import catalogue, events
 from tidegate.catalogue import Kind, Merged
 from tidegate.errors import DatabaseUnavailable
 from tidegate.events import Receipt
-from tidegate.postgres import open_database
+from tidegate.postgres import Database, open_database
 from tidegate.recommend import Recommendation, Source, recommend, user_features
 from tidegate.settings import get_settings, read_settings
 
@@ -63,6 +63,11 @@ class Client:
             kwargs={"connect_timeout": CONNECT_SECONDS, "application_name": f"tidegate {source}"},
             name=f"tidegate {source}",
         )
+
+    @property
+    def database(self) -> Database:
+        """The database that it works on."""
+        return self._database
 
     def record(
         self, given: Mapping[str, Any] | Iterable[Mapping[str, Any]], *, batch_key: str | None = None

@@ -89,21 +89,22 @@ def close() -> None:
         _disconnect(store)
 
 
-def _get(database: Database) -> FeatureStore:
-    global _store, _conninfo
-    with _lock:
-        if _store is None or _conninfo != database.conninfo:
-            close()
-            _store, _conninfo = _open(database), database.conninfo
-        return _store
-
-
-def _open(database: Database) -> FeatureStore:
+def open_store(database: Database) -> FeatureStore:
+    """Return a store of the caller's own, for a process that uses no other. Raises MissingPackage."""
     _require_feast()
     from feast import FeatureStore
     from feast.repo_config import RepoConfig
 
     return FeatureStore(config=RepoConfig(**settings(database), repo_path=repository()))
+
+
+def _get(database: Database) -> FeatureStore:
+    global _store, _conninfo
+    with _lock:
+        if _store is None or _conninfo != database.conninfo:
+            close()
+            _store, _conninfo = open_store(database), database.conninfo
+        return _store
 
 
 def _disconnect(store: Any) -> None:

@@ -41,6 +41,9 @@ COMMANDS: dict[str, Entry] = {
     "env": Entry("env:env", "Print exports for alembic, celery, feast and psql."),
     "feast": Entry("feast:app", "Run the plain Feast command on tidegate's database."),
     "features": Entry("features:features", "Show what is known of a user, now or as it was at a moment."),
+    "feature-server": Entry(
+        "feature_server:feature_server", "Serve Feast's features over HTTP, as `feast serve` does, and faster."
+    ),
     "ingest": Entry("ingest:ingest", "Bring a file into the events or the catalogue, resumable."),
     "recommend": Entry("recommend:recommend", "Show what a user would be recommended, and why."),
     "status": Entry("status:status", "Show streams, windows, versions, quarantine and leases."),
