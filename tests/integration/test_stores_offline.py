@@ -170,6 +170,29 @@ def test_several_views_full_names_ttl_and_field_mapping(world: World) -> None:
     assert found["recent_visits"].to_pylist() == [9, None], "a time to live is a closed range"
 
 
+def test_columns_that_the_plain_store_cannot_read(world: World) -> None:
+    """JSON, UUIDs and arrays of varchar."""
+    world.connection.execute("create table odd (user_id bigint, at timestamptz, doc jsonb, id uuid, names varchar[])")
+    from uuid import UUID
+
+    world.rows("odd", [(1, hours(1), '{"a": 1}', UUID("80379135-03ae-4533-b545-3e0913d2cc90"), ["x", "y"])])
+    for name, found in (
+        ("doc", '{"a": 1}'),
+        ("id", str(UUID("80379135-03ae-4533-b545-3e0913d2cc90"))),
+        ("names", ["x", "y"]),
+    ):
+        view = FeatureView(
+            name=f"odd_{name}", entities=[user], schema=[Field(name=name, dtype=String)],
+            source=PostgreSQLSource(name=f"odd_{name}", table="odd", timestamp_field="at"),
+        )  # fmt: skip
+        for store in (world.stock, world.ours):
+            store.apply([view])
+        feature = [f"odd_{name}:{name}"]
+        assert world.asked(world.ours, frame((1, 2)), feature)[name].to_pylist() == [found]
+        with pytest.raises((pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError)):
+            world.asked(world.stock, frame((1, 2)), feature)
+
+
 def test_ties_are_broken_by_the_time_of_writing(world: World) -> None:
     world.rows("shops", [shop(1, 1, 5, visits=2), shop(1, 1, 7, visits=3), shop(1, 1, 6, visits=4)])
     stock, ours = world.both(frame((1, 2)), ["shops:visits"])
