@@ -32,8 +32,8 @@ from feast.value_type import ValueType
 from pydantic import Field
 
 from tidegate.stores.connections import Connections
-from tidegate.stores.online_read import KeyValues, Plan, Rows, plan_reads, select_rows, vectors
-from tidegate.stores.online_response import PRESENT, DirectResponse, Vector, append
+from tidegate.stores.online_read import KeyValues, Plan, Rows, blocks, plan_reads, select_rows
+from tidegate.stores.online_response import PRESENT, Block, DirectResponse, append
 from tidegate.stores.online_schema import reconcile
 from tidegate.stores.online_tables import Place, ServedTable, place
 from tidegate.stores.online_write import Row, batches, write
@@ -67,12 +67,21 @@ class _Request(NamedTuple):
         return {name: values for name, (_, values) in self.keys.items()}
 
 
+class _Known(NamedTuple):
+    """What the registry said of a set of features."""
+
+    read_at: Any  # when Feast read the registry
+    plan: Plan | None  # None: only Feast's own way can answer
+    kinds: Mapping[str, Any]  # types of the join keys
+    join_keys: frozenset[str]
+
+
 class TidegateOnlineStore(OnlineStore):
     """Feature views in wide tables; see the module."""
 
     def __init__(self) -> None:
         self._connections: dict[str, Connections] = {}
-        self._plans: dict[Any, tuple[Any, Plan]] = {}
+        self._plans: dict[Any, _Known] = {}
 
     @property
     def async_supported(self) -> SupportedAsyncMethods:
@@ -122,34 +131,32 @@ class TidegateOnlineStore(OnlineStore):
         self, config: Any, features: Any, rows: KeyValues, registry: Any, project: str, options: tuple[bool, bool]
     ) -> _Request | None:
         """Return how to answer directly; None for what only Feast's own way can answer."""
-        context = utils._get_cached_request_context(registry, project, features, options[0])  # noqa: SLF001
-        _, on_demand, _, kinds, join_keys, grouped, _, _, without_entity = context
-        if (
-            on_demand
-            or without_entity
-            or not rows
-            or any(hasattr(view, "write_to_online_store") for view, _ in grouped)
-        ):
-            return None
-        plan = self._plan(config, grouped, features, options[0])
-        if not plan.keys.keys() <= rows.keys():
+        known = self._known(config, features, registry, project, options[0])
+        plan = known.plan
+        if plan is None or not plan.keys.keys() <= rows.keys():
             return None  # Feast says what is missing, or knows the entity by another name
-        keys = {name: _key_values(name, values, kinds) for name, values in rows.items() if name in join_keys}
+        keys = {
+            name: _key_values(name, values, known.kinds) for name, values in rows.items() if name in known.join_keys
+        }
         if len({len(values) for _, values in keys.values()}) > 1:
             return None
         return _Request(plan, keys, options[1])
 
-    def _plan(self, config: Any, grouped: Any, features: Any, full_names: bool) -> Plan:
-        """Return the plan for a set of features, made anew when the registry was read again."""
+    def _known(self, config: Any, features: Any, registry: Any, project: str, full_names: bool) -> _Known:
+        """Return what the registry says of a set of features, asked again when the registry was read again.
+
+        Feast has such a cache too, but one for all stores of a process, which they clear for each other.
+        """
         named = features.name if isinstance(features, FeatureService) else tuple(features)
-        known = self._plans.get((named, full_names))
-        if known is not None and known[0] is grouped:
-            return known[1]
+        key = (named, project, full_names)
+        known = self._plans.get(key)
+        if known is not None and known.read_at is _read_at(registry) and registry.is_cache_valid():
+            return known
         if len(self._plans) >= PLANS:
             self._plans.clear()
-        plan = plan_reads(config, grouped, full_names)
-        self._plans[named, full_names] = grouped, plan
-        return plan
+        context = utils._get_online_request_context(registry, project, features, full_names)  # noqa: SLF001
+        known = self._plans[key] = _known(config, context, full_names, _read_at(registry))
+        return known
 
     # -- Feast's own way, for on-demand views -------------------------------------------------------------------------
 
@@ -293,6 +300,19 @@ def columnar(rows: Any) -> Mapping[str, Sequence[Any]]:
     return {name: [row[name] for row in rows] for name in names}
 
 
+def _read_at(registry: Any) -> Any:
+    """Return when Feast read the registry; None, and another None each time, where it keeps no copy."""
+    return getattr(registry, "cached_registry_proto_created", None) or object()
+
+
+def _known(config: Any, context: tuple[Any, ...], full_names: bool, read_at: Any) -> _Known:
+    """Return a request's context with its plan; none for on-demand views and for views without an entity."""
+    _, on_demand, _, kinds, join_keys, grouped, _, _, without_entity = context
+    direct = not on_demand and not without_entity and not any(hasattr(v, "write_to_online_store") for v, _ in grouped)
+    plan = plan_reads(config, grouped, full_names) if direct else None
+    return _Known(read_at, plan, kinds, frozenset(join_keys))
+
+
 def _key_values(name: str, values: Sequence[Any], kinds: Mapping[str, Any]) -> tuple[ColumnType, list[Any]]:
     """Return a join key's type and its values on the wire."""
     kind = kinds.get(name)
@@ -338,27 +358,27 @@ async def _fetch_async(used: psycopg.AsyncConnection[Any], plan: Plan, values: K
     return found
 
 
-def _answer(plan: Plan, found: Iterable[Rows], values: KeyValues) -> list[Vector]:
+def _answer(plan: Plan, found: Iterable[Rows], values: KeyValues) -> list[Block]:
     """Return the features of an answer in the order of the request's views."""
     parts = []
     for read, rows in zip(plan.reads, found, strict=True):
-        parts += vectors(read, rows, read.asked(values))
+        parts += blocks(read, rows, read.asked(values))
     if len(plan.reads) > 1:
         parts.sort(key=lambda part: part[0])
-    return [vector for _, part in parts for vector in part]
+    return [block for _, block in parts]
 
 
 def _response(request: _Request, found: list[Rows]) -> DirectResponse:
-    shown = []
-    for name, (kind, values) in request.keys.items():
-        shown.append(Vector(name, kind, values, bytes([PRESENT]) * len(values), [None] * len(values)))
-    return DirectResponse(
-        shown + _answer(request.plan, found, request.values), _versions(request.plan) if request.with_versions else ()
-    )
+    kinds, columns = zip(*request.keys.values(), strict=True)
+    n = len(columns[0])
+    shown = Block(tuple(request.keys), kinds, columns, bytes([PRESENT]) * n, [None] * n)
+    versions = _versions(request.plan) if request.with_versions else ()
+    return DirectResponse([shown, *_answer(request.plan, found, request.values)], versions)
 
 
 def _append(response: Any, plan: Plan, found: list[Rows], values: KeyValues, with_versions: bool) -> None:
-    append(response, _answer(plan, found, values), _versions(plan) if with_versions else ())
+    vectors = [vector for block in _answer(plan, found, values) for vector in block.vectors()]
+    append(response, vectors, _versions(plan) if with_versions else ())
 
 
 def _versions(plan: Plan) -> list[Any]:

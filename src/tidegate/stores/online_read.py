@@ -13,7 +13,7 @@ from typing import Any
 
 from psycopg import sql
 
-from tidegate.stores.online_response import NOT_FOUND, OUTSIDE_MAX_AGE, PRESENT, Vector, ViewVersion
+from tidegate.stores.online_response import NOT_FOUND, OUTSIDE_MAX_AGE, PRESENT, Block, ViewVersion
 from tidegate.stores.online_tables import Column, Place, place
 from tidegate.stores.types import ColumnType
 
@@ -25,22 +25,14 @@ _PAIRS = "({keys}) in (select * from unnest({arrays}))"
 
 
 @dataclass(frozen=True)
-class Output:
-    """A feature in the answer, and where in the row it stands."""
-
-    name: str
-    type: ColumnType
-    index: int
-
-
-@dataclass(frozen=True)
 class ViewPart:
-    """What one view gives to an answer."""
+    """What one view gives to an answer, and where in the row it stands: its event timestamp, then its features."""
 
     version: ViewVersion
     age: timedelta | None  # how old a value may be; None: any age
-    timestamp: int  # where in the row its event timestamp stands
-    outputs: tuple[Output, ...]
+    timestamp: int
+    names: tuple[str, ...]
+    types: tuple[ColumnType, ...]
     order: int  # among the views of the request
 
 
@@ -103,28 +95,25 @@ def plan_reads(config: Any, grouped: Sequence[tuple[Any, Sequence[str]]], full_n
     return Plan(tuple(_read(names, views, full_names) for (*_, names), views in groups.items()))
 
 
-def vectors(read: TableRead, rows: Rows, asked: Sequence[Any]) -> list[tuple[int, list[Vector]]]:
+def blocks(read: TableRead, rows: Rows, asked: Sequence[Any]) -> list[tuple[int, Block]]:
     """Return the features that a table gives to an answer, view by view, each with its place in the order."""
     columns = read.columns(rows, asked)
-    now = datetime.now(UTC)
-    return [(part.order, _part_vectors(part, columns, now)) for part in read.parts]
+    return [(part.order, _block(part, columns)) for part in read.parts]
 
 
-def _part_vectors(part: ViewPart, columns: list[Sequence[Any]], now: datetime) -> list[Vector]:
-    times = columns[part.timestamp]
-    oldest = None if part.age is None else now - part.age
-    statuses = _statuses(times, oldest)
+def _block(part: ViewPart, columns: list[Sequence[Any]]) -> Block:
+    times, first = columns[part.timestamp], part.timestamp + 1
+    features: Sequence[Sequence[Any]] = columns[first : first + len(part.names)]
+    statuses = _statuses(times, part.age)
     if OUTSIDE_MAX_AGE in statuses:
-        return [
-            Vector(output.name, output.type, _fresh(columns[output.index], statuses), statuses, times)
-            for output in part.outputs
-        ]
-    return [Vector(output.name, output.type, columns[output.index], statuses, times) for output in part.outputs]
+        features = [_fresh(values, statuses) for values in features]
+    return Block(part.names, part.types, features, statuses, times)
 
 
-def _statuses(times: Sequence[Any], oldest: datetime | None) -> bytes:
-    if oldest is None:
+def _statuses(times: Sequence[Any], age: timedelta | None) -> bytes:
+    if age is None:
         return bytes([NOT_FOUND if time is None else PRESENT for time in times])
+    oldest = datetime.now(UTC) - age
     return bytes([NOT_FOUND if time is None else OUTSIDE_MAX_AGE if time < oldest else PRESENT for time in times])
 
 
@@ -139,11 +128,11 @@ def _read(names: tuple[str, ...], views: list[tuple[int, Any, Place, Sequence[st
     for order, view, kept, features in views:
         timestamp = len(columns)
         columns.append(sql.SQL("{}::timestamptz").format(sql.Identifier(kept.event_timestamp)))
-        outputs = []
-        for feature in features:
-            outputs.append(Output(_output_name(view, feature, full_names), kept.features[feature].type, len(columns)))
-            columns.append(_selected(kept.features[feature]))
-        parts.append(ViewPart(_version(view), view_age(view), timestamp, tuple(outputs), order))
+        outputs = tuple(_output_name(view, feature, full_names) for feature in features)
+        wanted = [kept.features[feature] for feature in features]
+        columns += map(_selected, wanted)
+        types = tuple(column.type for column in wanted)
+        parts.append(ViewPart(_version(view), view_age(view), timestamp, outputs, types, order))
     return TableRead(
         names,
         tuple(key.type for key in where.keys.values()),

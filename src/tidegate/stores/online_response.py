@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from feast.online_response import TIMESTAMP_POSTFIX, OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
@@ -19,8 +19,7 @@ Statuses = bytes  # one of FieldStatus a row
 Times = Sequence[datetime | None]
 
 
-@dataclass(frozen=True)
-class Vector:
+class Vector(NamedTuple):
     """A feature or a join key in an answer: its values on the wire, and what is known of each."""
 
     name: str
@@ -28,6 +27,21 @@ class Vector:
     values: Sequence[Any]
     statuses: Statuses
     times: Times
+
+
+class Block(NamedTuple):
+    """Features of one view in an answer: they share their statuses and times."""
+
+    names: Sequence[str]
+    types: Sequence[ColumnType]
+    columns: Sequence[Sequence[Any]]
+    statuses: Statuses
+    times: Times
+
+    def vectors(self) -> list[Vector]:
+        """Return the features one by one."""
+        each = zip(self.names, self.types, self.columns, strict=True)
+        return [Vector(name, kind, values, self.statuses, self.times) for name, kind, values in each]
 
 
 @dataclass(frozen=True)
@@ -41,9 +55,14 @@ class ViewVersion:
 class DirectResponse(OnlineResponse):
     """Feast's answer without a proto for each value."""
 
-    def __init__(self, vectors: Sequence[Vector], versions: Iterable[ViewVersion] = ()) -> None:
-        self.vectors = vectors
+    def __init__(self, blocks: Sequence[Block], versions: Iterable[ViewVersion] = ()) -> None:
+        self.blocks = blocks
         self._versions = tuple(versions)
+
+    @property
+    def vectors(self) -> list[Vector]:
+        """The join keys and the features, one by one."""
+        return [vector for block in self.blocks for vector in block.vectors()]
 
     @cached_property
     def proto(self) -> Any:
@@ -59,15 +78,17 @@ class DirectResponse(OnlineResponse):
     def to_dict(self, include_event_timestamps: bool = False) -> dict[str, Any]:
         """Return the values by name, each a list with one entry a row."""
         shown: dict[str, Any] = {}
-        for vector in self.vectors:
-            load = vector.type.load
-            if load is None:
-                shown[vector.name] = list(vector.values)
-            else:
-                shown[vector.name] = [None if value is None else load(value) for value in vector.values]
+        for block in self.blocks:
+            shown.update(zip(block.names, map(_shown, block.types, block.columns), strict=True))
             if include_event_timestamps:
-                shown[vector.name + TIMESTAMP_POSTFIX] = [seconds(moment) for moment in vector.times]
+                times = [seconds(moment) for moment in block.times]
+                shown.update((name + TIMESTAMP_POSTFIX, list(times)) for name in block.names)
         return shown
+
+
+def _shown(kind: ColumnType, values: Sequence[Any]) -> list[Any]:
+    load = kind.load
+    return list(values) if load is None else [None if value is None else load(value) for value in values]
 
 
 def append(response: Any, vectors: Iterable[Vector], versions: Iterable[ViewVersion]) -> None:

@@ -94,17 +94,27 @@ def _batch(place: Place, given: tuple[str, ...], rows: list[Row]) -> Batch:
         Column(place.created, MOMENT),
         *(place.features[feature] for feature in features),
     ]
+    keys, values, moments, created = zip(*rows, strict=True)
     columns = [
-        *_key_columns(place, [row[0] for row in rows]),
-        [_in_utc(row[2]) for row in rows],
-        [_in_utc(row[3]) for row in rows],
-        *(place.features[feature].type.column([row[1][feature] for row in rows]) for feature in features),
+        *_key_columns(place, keys),
+        list(map(_in_utc, moments)),
+        list(map(_in_utc, created)),
+        *_feature_columns(place, features, values),
     ]
     return Batch(place, described, columns)
 
 
-def _key_columns(place: Place, entity_keys: list[Any]) -> list[list[Any]]:
+def _feature_columns(place: Place, features: list[str], values: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    pick = itemgetter(*features, features[-1]) if features else None  # two at least: then it gives tuples
+    protos = zip(*map(pick, values), strict=True) if pick else ()
+    return [place.features[feature].type.column(column) for feature, column in zip(features, protos, strict=False)]
+
+
+def _key_columns(place: Place, entity_keys: Sequence[Any]) -> list[list[Any]]:
     """Return the values of each join key, in the order of the table's."""
+    if len(place.keys) == 1:
+        (column,) = place.keys.values()
+        return [column.type.column([key.entity_values[0] for key in entity_keys])]
     named = [dict(zip(key.join_keys, key.entity_values, strict=True)) for key in entity_keys]
     return [column.type.column([key[name] for key in named]) for name, column in place.keys.items()]
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -36,6 +37,7 @@ class ColumnType:
     dump: Way  # proto -> wire
     restore: Way  # wire -> proto
     load: Way | None = None  # wire -> Python; None: they are the same
+    plain: bool = False  # the field's content is the wire form
 
     def to_wire(self, value: Any) -> Any:
         """Return a proto as it goes into the column; None for NULL."""
@@ -56,8 +58,13 @@ class ColumnType:
 
     def column(self, values: Sequence[Any]) -> list[Any]:
         """Return protos as they go into the column."""
-        dump, field, to_wire = self.dump, self.field, self.to_wire
-        return [dump(value) if value.WhichOneof("val") == field else to_wire(value) for value in values]
+        if not self.plain:
+            return list(map(self.to_wire, values))
+        # A field that is not set reads as zero or empty: only those need a second look, which is what costs.
+        wire = list(map(self.dump, values))
+        if all(wire):
+            return wire
+        return [one if one else self.to_wire(value) for one, value in zip(wire, values, strict=True)]
 
     def from_python(self, values: Sequence[Any]) -> list[Any]:
         """Return Python values as they go into the column, converted as Feast converts them."""
@@ -81,7 +88,7 @@ def served_type(value_type: Any) -> ColumnType:
 
 
 def _scalar(value_type: Any, sql: str, field: str) -> ColumnType:
-    return ColumnType(value_type, sql, sql, field, attrgetter(field), lambda value: _proto(field, value))
+    return ColumnType(value_type, sql, sql, field, attrgetter(field), partial(_proto, field), plain=True)
 
 
 def _text(value_type: Any, sql: str, field: str, parse: Way) -> ColumnType:
@@ -103,6 +110,7 @@ def _array(of: ColumnType, value_type: Any, field: str, load: Way | None = None)
         (lambda value: content(value)[:]) if element is None else (lambda value: [element(v) for v in content(value)]),
         _restored_array(field, of),
         load,
+        plain=element is None,
     )
 
 
