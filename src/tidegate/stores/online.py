@@ -32,10 +32,11 @@ from feast.value_type import ValueType
 from pydantic import Field
 
 from tidegate.stores.connections import Connections
+from tidegate.stores.online_documents import Search, documents, find, search_statement
 from tidegate.stores.online_read import KeyValues, Plan, Rows, blocks, plan_reads, select_rows
 from tidegate.stores.online_response import PRESENT, Block, DirectResponse, append
 from tidegate.stores.online_schema import reconcile
-from tidegate.stores.online_tables import Place, ServedTable, place
+from tidegate.stores.online_tables import Place, ServedTable, metric_of, place
 from tidegate.stores.online_write import Row, batches, write
 from tidegate.stores.types import ColumnType, column_type
 
@@ -240,6 +241,32 @@ class TidegateOnlineStore(OnlineStore):
 
     def write_precomputed_vector(self, *_: Any, **__: Any) -> None:
         """Keep nothing: a row of the wide table is what a precomputed vector would be."""
+
+    # -- search -------------------------------------------------------------------------------------------------------
+
+    def retrieve_online_documents_v2(
+        self,
+        config: Any,
+        table: Any,
+        requested_features: list[str],
+        embedding: list[float] | None,
+        top_k: int,
+        distance_metric: str | None = None,
+        query_string: str | None = None,
+        filters: Any = None,
+        include_feature_view_version_metadata: bool = False,
+    ) -> list[tuple[Any, Any, dict[str, Any]]]:
+        """Return the rows nearest to a vector by pgvector's index, or whose words fit best; see online_documents."""
+        metric = metric_of(distance_metric or config.online_store.similarity)
+        vector = utils._get_feature_view_vector_field_metadata(table)  # noqa: SLF001
+        where = place(config, table)
+        if embedding is not None and vector is None:
+            raise ValueError(f"{table.name} has no vector. Give its Field vector_index=True and a vector_length.")
+        known = [name for name in requested_features or where.features if name in where.features]
+        search = Search(where, known, vector, embedding, query_string, metric)
+        query = search_statement(search, table, filters, top_k)
+        rows = self.connections(config).run(lambda used: find(used, search, query, top_k))
+        return documents(search, rows)
 
     # -- tables -------------------------------------------------------------------------------------------------------
 

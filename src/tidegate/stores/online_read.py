@@ -15,12 +15,12 @@ from psycopg import sql
 
 from tidegate.stores.online_response import NOT_FOUND, OUTSIDE_MAX_AGE, PRESENT, Block, ViewVersion
 from tidegate.stores.online_tables import Column, Place, place
+from tidegate.stores.statements import commas, statement
 from tidegate.stores.types import ColumnType
 
 Rows = list[tuple[Any, ...]]
 KeyValues = Mapping[str, Sequence[Any]]  # by the name in the request, on the wire
 
-_SELECT = "select {columns} from {rows} where {condition}"
 _PAIRS = "({keys}) in (select * from unnest({arrays}))"
 
 
@@ -124,13 +124,13 @@ def _fresh(values: Sequence[Any], statuses: bytes) -> list[Any]:
 
 def _read(names: tuple[str, ...], views: list[tuple[int, Any, Place, Sequence[str]]], full_names: bool) -> TableRead:
     where = views[0][2]
-    columns, parts = [_selected(key) for key in where.keys.values()], []
+    columns, parts = [selected(key) for key in where.keys.values()], []
     for order, view, kept, features in views:
         timestamp = len(columns)
-        columns.append(sql.SQL("{}::timestamptz").format(sql.Identifier(kept.event_timestamp)))
+        columns.append(selected_time(kept))
         outputs = tuple(_output_name(view, feature, full_names) for feature in features)
         wanted = [kept.features[feature] for feature in features]
-        columns += map(_selected, wanted)
+        columns += map(selected, wanted)
         types = tuple(column.type for column in wanted)
         parts.append(ViewPart(_version(view), view_age(view), timestamp, outputs, types, order))
     return TableRead(
@@ -145,9 +145,9 @@ def _read(names: tuple[str, ...], views: list[tuple[int, Any, Place, Sequence[st
 
 def select_rows(where: Place, features: Sequence[str]) -> bytes:
     """Return the statement that reads some features of one view by keys."""
-    columns = [_selected(key) for key in where.keys.values()]
-    columns.append(sql.SQL("{}::timestamptz").format(sql.Identifier(where.event_timestamp)))
-    columns += [_selected(where.features[feature]) for feature in features]
+    columns = [selected(key) for key in where.keys.values()]
+    columns.append(selected_time(where))
+    columns += [selected(where.features[feature]) for feature in features]
     return _select(where, columns, _by_keys(where))
 
 
@@ -157,8 +157,8 @@ def view_age(view: Any) -> timedelta | None:
 
 
 def _select(where: Place, columns: list[sql.Composable], condition: sql.Composable) -> bytes:
-    statement = sql.SQL(_SELECT).format(columns=sql.SQL(", ").join(columns), rows=where.rows, condition=condition)
-    return statement.as_bytes(None)
+    query = statement("online", "by_keys", columns=commas(columns), rows=where.rows, condition=condition)
+    return query.as_bytes(None)
 
 
 def _by_key(where: Place) -> sql.Composable:
@@ -175,7 +175,22 @@ def _by_keys(where: Place) -> sql.Composable:
     return sql.SQL(_PAIRS).format(keys=names, arrays=sql.SQL(", ").join(arrays))
 
 
-def _selected(column: Column) -> sql.Composable:
+def selected_time(where: Place) -> sql.Composable:
+    """Return a view's event timestamp as it is read."""
+    return sql.SQL("{}::timestamptz").format(sql.Identifier(where.event_timestamp))
+
+
+def age_condition(where: Place, view: Any) -> list[sql.Composable]:
+    """Return the condition that a row is young enough, if there is one."""
+    age = view_age(view)
+    if age is None:
+        return []
+    oldest = sql.SQL("{} >= now() - make_interval(secs => {})")
+    return [oldest.format(sql.Identifier(where.event_timestamp), sql.Literal(age.total_seconds()))]
+
+
+def selected(column: Column) -> sql.Composable:
+    """Return a column as it is read."""
     return sql.SQL("{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type.wire))
 
 

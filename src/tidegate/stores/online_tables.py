@@ -10,7 +10,7 @@ A table that somebody else keeps up to date is served as it is, or through a fun
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -26,6 +26,14 @@ from tidegate.stores.types import ColumnType, column_type, served_type
 
 LONGEST = 63  # bytes in a name of PostgreSQL
 EVENT_TIMESTAMP, CREATED = "event_timestamp", "created"
+INDEXED = {
+    "cosine": "vector_cosine_ops",
+    "l2": "vector_l2_ops",
+    "inner_product": "vector_ip_ops",
+    "l1": "vector_l1_ops",
+}
+METRICS = {"euclidean": "l2", "ip": "inner_product", "dot": "inner_product"}  # other names of theirs
+INDEXABLE = 2_000  # dimensions, by pgvector's HNSW
 SEARCHED = {"real[]", "double precision[]"}  # what pgvector can be cast to
 
 
@@ -63,6 +71,7 @@ class Place:
     event_timestamp: str
     created: str = ""  # empty: somebody else's table
     function: bool = False
+    searched: dict[str, str] = field(default_factory=dict)  # column -> pgvector's operator class of its index
 
     @property
     def writable(self) -> bool:
@@ -91,15 +100,15 @@ def place(config: Any, view: Any) -> Place:
 
 def join_keys(view: Any) -> dict[str, Any]:
     """Return the join keys of a view with their types, in alphabetical order."""
-    fields = {field.name: field.dtype.to_value_type() for field in view.entity_columns}
-    return dict(sorted(fields.items())) or {DUMMY_ENTITY_ID: ValueType.STRING}
+    kinds = {one.name: one.dtype.to_value_type() for one in view.entity_columns}
+    return dict(sorted(kinds.items())) or {DUMMY_ENTITY_ID: ValueType.STRING}
 
 
 def fields(view: Any) -> dict[str, Any]:
     """Return the features of a view as Feast's fields; of one made on demand, what it keeps of its sources too."""
     keys = join_keys(view)
     found = [*view.features, *(view.schema if hasattr(view, "write_to_online_store") else ())]
-    return {field.name: field for field in found if field.name not in keys}
+    return {one.name: one for one in found if one.name not in keys}
 
 
 def view_name(config: Any, view: Any) -> str:
@@ -125,11 +134,12 @@ def _wide(config: Any, view: Any) -> Place:
         entities=entities,
         keys={key: Column(shortened(key), column_type(kind)) for key, kind in join_keys(view).items()},
         features={
-            feature: Column(feature_column(name, feature), _field_type(config, field))
-            for feature, field in fields(view).items()
+            feature: Column(feature_column(name, feature), _field_type(config, one))
+            for feature, one in fields(view).items()
         },
         event_timestamp=shortened(f"{name}__{EVENT_TIMESTAMP}"),
         created=shortened(f"{name}__{CREATED}"),
+        searched=_searched(config, name, view),
     )
 
 
@@ -138,13 +148,31 @@ def feature_column(view: str, feature: str) -> str:
     return shortened(f"{view}__{feature}" + ("__feature" if feature in {EVENT_TIMESTAMP, CREATED} else ""))
 
 
-def _field_type(config: Any, field: Any) -> ColumnType:
+def _field_type(config: Any, one: Any) -> ColumnType:
     """Return the type of a feature's column: pgvector's where the feature shall be searched by distance."""
-    kind = column_type(field.dtype.to_value_type())
-    if config.online_store.vector_enabled and field.vector_index and kind.stored in SEARCHED:
-        length = f"({field.vector_length})" if field.vector_length else ""
+    kind = column_type(one.dtype.to_value_type())
+    if config.online_store.vector_enabled and one.vector_index and kind.stored in SEARCHED:
+        length = f"({one.vector_length})" if one.vector_length else ""
         return replace(kind, stored=f"vector{length}")
     return kind
+
+
+def _searched(config: Any, name: str, view: Any) -> dict[str, str]:
+    """Return the columns that get an index for search by distance, with its operator class."""
+    if not config.online_store.vector_enabled:
+        return {}
+    wanted = [one for one in fields(view).values() if one.vector_index and 0 < one.vector_length <= INDEXABLE]
+    metrics = {one.name: metric_of(one.vector_search_metric or config.online_store.similarity) for one in wanted}
+    return {feature_column(name, feature): INDEXED[metric] for feature, metric in metrics.items()}
+
+
+def metric_of(name: str | None) -> str:
+    """Return a metric by the name that Feast, or anybody, gives it. Raises ValueError for one that pgvector lacks."""
+    lower = (name or "cosine").lower()
+    metric = METRICS.get(lower, lower)
+    if metric not in INDEXED:
+        raise ValueError(f"pgvector has no distance {name!r}. Use one of {sorted(INDEXED)}.")
+    return metric
 
 
 def _served(view: Any, served: ServedTable) -> Place:
@@ -156,8 +184,8 @@ def _served(view: Any, served: ServedTable) -> Place:
         entities=tuple(map(_entity_name, view.entities)),
         keys={key: Column(served.keys.get(key, key), column_type(kind)) for key, kind in join_keys(view).items()},
         features={
-            feature: Column(served.columns.get(feature, feature), served_type(field.dtype.to_value_type()))
-            for feature, field in fields(view).items()
+            feature: Column(served.columns.get(feature, feature), served_type(one.dtype.to_value_type()))
+            for feature, one in fields(view).items()
         },
         event_timestamp=served.event_timestamp,
         function=bool(served.function),

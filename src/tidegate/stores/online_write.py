@@ -18,24 +18,12 @@ from feast.value_type import ValueType
 from psycopg import sql
 
 from tidegate.stores.online_tables import Column, Place
+from tidegate.stores.statements import commas, statement, verbatim
 from tidegate.stores.types import column_type
 
 Row = tuple[Any, dict[str, Any], datetime, datetime | None]  # entity key, values, event and created timestamp
 MOMENT = column_type(ValueType.UNIX_TIMESTAMP)
 FEW = 20  # rows for which a temporary table costs more than it saves
-
-_INCOMING = "create temporary table incoming ({columns}) on commit drop"
-_COPY = "copy incoming from stdin (format binary)"
-_MERGE = (
-    "insert into {table} as kept ({names}) select distinct on ({keys}) {values} from incoming "
-    "order by {keys}, {time} desc, {created} desc nulls last, ctid desc "
-    "on conflict ({keys}) do update set {sets} {guard}"
-)
-_PUT = "insert into {table} as kept ({names}) values ({values}) on conflict ({keys}) do update set {sets} {guard}"
-_GUARD = (
-    "where kept.{time} is null or excluded.{time} > kept.{time} or (excluded.{time} = kept.{time} and "
-    "coalesce(excluded.{created} >= kept.{created}, true))"
-)
 
 
 @dataclass(frozen=True)
@@ -67,7 +55,7 @@ def _put(connection: psycopg.Connection[Any], batch: Batch, rows: list[tuple[Any
     values = [f"${number}::{column.type.wire}::{column.type.stored}" for number, column in numbered]
     in_order = sorted(rows, key=itemgetter(*range(len(batch.place.keys))))
     with connection.transaction(), connection.cursor() as cursor:
-        cursor.executemany(_statement(_PUT, batch, values), in_order)
+        cursor.executemany(_statement("put", batch, values), in_order)
 
 
 def _merge(connection: psycopg.Connection[Any], batch: Batch, rows: list[tuple[Any, ...]]) -> None:
@@ -77,12 +65,12 @@ def _merge(connection: psycopg.Connection[Any], batch: Batch, rows: list[tuple[A
     ]
     values = [f"{_quoted(column.name)}::{column.type.stored}" for column in batch.described]
     with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute(sql.SQL(_INCOMING).format(columns=sql.SQL(", ").join(columns)))
-        with cursor.copy(_COPY) as copy:
+        cursor.execute(statement("online", "incoming", columns=commas(columns)))
+        with cursor.copy(statement("online", "copy_incoming")) as copy:
             copy.set_types([column.type.wire for column in batch.described])
             for row in rows:
                 copy.write_row(row)
-        cursor.execute(_statement(_MERGE, batch, values))
+        cursor.execute(_statement("merge", batch, values))
 
 
 def _batch(place: Place, given: tuple[str, ...], rows: list[Row]) -> Batch:
@@ -126,18 +114,20 @@ def _in_utc(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-def _statement(template: str, batch: Batch, values: list[str]) -> sql.Composed:
+def _statement(block: str, batch: Batch, values: list[str]) -> sql.Composed:
     place = batch.place
     keys = [sql.Identifier(key.name) for key in place.keys.values()]
     names = [sql.Identifier(column.name) for column in batch.described]
     moments = {"time": sql.Identifier(place.event_timestamp), "created": sql.Identifier(place.created)}
-    return sql.SQL(template).format(
+    return statement(
+        "online",
+        block,
         table=place.relation,
-        names=sql.SQL(", ").join(names),
-        keys=sql.SQL(", ").join(keys),
-        values=sql.SQL(", ".join(values)),
-        sets=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in names[len(keys) :]),
-        guard=sql.SQL(_GUARD).format(**moments),
+        names=commas(names),
+        keys=commas(keys),
+        values=verbatim(", ".join(values)),
+        sets=commas(sql.SQL("{0} = excluded.{0}").format(name) for name in names[len(keys) :]),
+        guard=statement("online", "guard", **moments),
         **moments,
     )
 
