@@ -47,8 +47,8 @@ bench-ingest: $(STAMP)  ## Measure what writing costs, and whether a read sees t
 bench-windows: $(STAMP)  ## Measure cutting and reading windows, the way to a task, the memory of training
 	@$(BIN)/python -m benchmarks windows latency memory
 
-bench-feast: $(STAMP)  ## Measure Feast's stores and server beside its own and beside code by hand (15 minutes)
-	@$(BIN)/python -m benchmarks feast_offline feast_http
+bench-feast: $(STAMP)  ## Measure Feast's stores and server beside its own and beside code by hand (17 minutes)
+	@$(BIN)/python -m benchmarks feast_online feast_offline feast_http
 
 # The data goes only on a plain "yes": typed at the question, or given as `make clean DATA=yes`.
 clean:  ## Remove caches; ask before removing the data in .tidegate

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 from tidegate.errors import MissingPackage, TidegateError
 from tidegate.postgres import Database
 from tidegate.postgres.variables import feast_variables
+from tidegate.settings import get_settings
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
 FOLDER = "feature_repo"
-SETTINGS = "feature_store.yaml"
+SETTINGS = {"tidegate": "feature_store.yaml", "stock": "stock_store.yaml"}  # by whose stores they name
 
 _lock = RLock()
 _store: FeatureStore | None = None
@@ -36,17 +37,22 @@ def repository() -> Path:
     """Return the folder of the definitions: beside `src` in a checkout, else beside the package."""
     package = Path(__file__).parent
     for folder in (package.parent / FOLDER, package.parent.parent / FOLDER):
-        if (folder / SETTINGS).is_file():
+        if (folder / SETTINGS["tidegate"]).is_file():
             return folder
     raise TidegateError(
         "The feature definitions are not installed.", "Install tidegate from its repository: `make setup`."
     )
 
 
+def settings_file() -> Path:
+    """Return the feature_store.yaml that is in force."""
+    return repository() / SETTINGS[get_settings().feast_stores]
+
+
 def command(arguments: Sequence[str]) -> list[str]:
     """Return the plain Feast command for our definitions. Raises MissingPackage."""
     _require_feast()
-    return [sys.executable, "-m", "feast.cli.cli", "-c", str(repository()), *arguments]
+    return [sys.executable, "-m", "feast.cli.cli", "-c", str(repository()), "-f", str(settings_file()), *arguments]
 
 
 def environment(database: Database) -> dict[str, str]:
@@ -58,9 +64,14 @@ def settings(database: Database) -> dict[str, Any]:
     """Return feature_store.yaml as Feast would read it, without touching this process's environment."""
     import yaml
 
-    text = (repository() / SETTINGS).read_text(encoding="utf-8")
+    text = settings_file().read_text(encoding="utf-8")
     read: dict[str, Any] = yaml.safe_load(Template(text).safe_substitute(feast_variables(database)))
     return read
+
+
+def served_views(database: Database) -> frozenset[str]:
+    """Return the views that the online store serves from live tables: nothing is ever copied for them."""
+    return frozenset(settings(database)["online_store"].get("tables", ()))
 
 
 @contextmanager
@@ -109,9 +120,11 @@ def _get(database: Database) -> FeatureStore:
 
 def _disconnect(store: Any) -> None:
     """Close what Feast leaves to the garbage collector."""
-    pool = store._get_provider().online_store._conn_pool  # noqa: SLF001  # Feast has no public way to close it
-    if pool is not None:
-        pool.close()
+    online = store._get_provider().online_store  # noqa: SLF001  # Feast has no public way to close it
+    if hasattr(online, "disconnect"):
+        online.disconnect()
+    elif online._conn_pool is not None:  # noqa: SLF001
+        online._conn_pool.close()  # noqa: SLF001
     store.registry.write_engine.dispose()
 
 

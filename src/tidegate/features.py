@@ -1,8 +1,8 @@
 """Features by way of Feast: definitions applied, windows materialised, values as of a moment, values now.
 
 A value's time is its row's: decayed counts are as of `event_at`, and a row at that time holds from just after
-it. Live features that include the last commit are in SQL (features.user_features); what Feast serves is as
-fresh as the last materialised window.
+it. What Feast serves online are the live features, fresh at commit; with Feast's own online store
+(TIDEGATE_FEAST_STORES=stock) it is as fresh as the last materialised window.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PROJECT = "tidegate"
 SERVICE = "sequential_recommender@v1"  # what training reads: another set of features is another number
+ONLINE_VIEWS = {"user_activity", "item_activity"}  # what windows are copied to, unless they are served live
 ACTIVITY = (
     "n_events",
     "n_view",
@@ -90,9 +91,9 @@ def apply_definitions(database: Database) -> bool:
 
 
 def definitions_hash(folder: Path) -> str:
-    """Return a name for the definitions in a folder and the Feast that reads them."""
+    """Return a name for the definitions in a folder, the Feast that reads them and its settings."""
     digest = sha256(version("feast").encode())
-    for file in sorted([*folder.glob("*.py"), folder / feature_store.SETTINGS]):
+    for file in sorted([*folder.glob("*.py"), feature_store.settings_file()]):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
@@ -100,9 +101,12 @@ def definitions_hash(folder: Path) -> str:
 def materialise_window_online(database: Database, window_position: int) -> Materialised:
     """Write the newest values of a window's users and items to Feast's online store, and touch nothing else.
 
-    Safe to repeat and in any order: a value that is older than one of a later window is left out.
+    There is nothing to write where the store serves the live tables as they are, which is the default. Safe to repeat
+    and in any order: a value that is older than one of a later window is left out.
     """
     started = time.perf_counter()
+    if feature_store.served_views(database) >= ONLINE_VIEWS:
+        return Materialised(window_position, 0, 0, 0.0)
     with feature_store.opened(database) as store, database.connect() as connection:
         connection.execute(queries["hold_online_store"])
         users = _write(store, connection, "user", window_position)
@@ -190,7 +194,7 @@ def online(
 ) -> dict[str, dict[str, Features | None]]:
     """Return {"users": {user: features}, "items": {item: features}} from Feast's online store.
 
-    None stands for an entity that no materialised window has seen.
+    None stands for an entity without events; with Feast's own store, for one that no materialised window has seen.
     """
     with feature_store.opened(database) as store:
         return {"users": _look_up(store, "user", users), "items": _look_up(store, "item", items)}
@@ -206,6 +210,8 @@ def _read_as_of(database: Database, query: str, user: str, at: datetime) -> list
 
 
 def _applied(connection: psycopg.Connection[Any]) -> str | None:
+    if connection.execute(queries["registry_exists"]).fetchone() != (True,):
+        return None
     row = connection.execute(queries["applied_definitions"], {"project": PROJECT}).fetchone()
     return None if row is None else str(row[0])
 

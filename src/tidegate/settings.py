@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     result_backend: str | None = Field(
         None, repr=False, description="Where task results go; unset = the same database."
     )
+    feast_stores: Literal["tidegate", "stock"] = Field(
+        "tidegate", description="Whose stores Feast uses; 'stock' are its own, which each window is copied to."
+    )
     visibility_seconds: int = Field(
         300, ge=1, description="Seconds after which a task whose worker died is given to another (PostgreSQL, Redis)."
     )

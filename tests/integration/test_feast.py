@@ -19,6 +19,7 @@ import psycopg
 import pytest
 import yaml
 from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
 
 from models import timelines
 from tests.support.activity import Event, Row, fold, insert, item_history, make_window, some_events, user_history
@@ -29,6 +30,7 @@ from tidegate.errors import BadRequest, NoLiveVersion, ServiceChanged
 from tidegate.postgres import Database
 from tidegate.postgres.variables import feast_variables
 from tidegate.queries import queries
+from tidegate.settings import get_settings
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -36,12 +38,18 @@ if TYPE_CHECKING:
 _numbers = count(1)
 
 Windows = list[list[Event]]
+STORES = "TIDEGATE_FEAST_STORES"
 
 
 @pytest.fixture(scope="module")
 def applied(server: Database, template: Database) -> Iterator[Database]:
     """A database with the definitions applied. Clone it, never write to it."""
     made = clone(server, "template_feast", template.parameters["dbname"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STORES, "stock")  # what the live tables serve needs no table of its own
+        get_settings.cache_clear()
+        assert features.apply_definitions(made)
+    get_settings.cache_clear()
     assert features.apply_definitions(made)
     yield made
     drop(server, made)
@@ -54,6 +62,14 @@ def store_database(server: Database, applied: Database) -> Iterator[Database]:
     yield made
     feature_store.close()
     drop(server, made)
+
+
+@pytest.fixture
+def stock(store_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Feast's own online store, which windows are copied to."""
+    feature_store.close()
+    monkeypatch.setenv(STORES, "stock")
+    get_settings.cache_clear()
 
 
 @pytest.fixture
@@ -134,7 +150,7 @@ def test_any_password_reaches_feast_unchanged(password: str) -> None:
 def test_the_plain_feast_command_reads_the_same_settings(server: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in feast_variables(server).items():
         monkeypatch.setenv(name, value)
-    text = (feature_store.repository() / feature_store.SETTINGS).read_text()
+    text = (feature_store.settings_file()).read_text()
     assert yaml.safe_load(os.path.expandvars(text)) == feature_store.settings(server)
 
 
@@ -173,6 +189,7 @@ def test_nothing_asked_is_nothing_found(store_database: Database) -> None:
     assert features.point_in_time(store_database, frame).shape == (0, len(features.PROFILE))
 
 
+@pytest.mark.usefixtures("stock")
 def test_online_values_are_the_newest_of_the_history(store_database: Database, writer: psycopg.Connection[Any]) -> None:
     windows = three_windows(6)
     for position in land(writer, windows):
@@ -188,6 +205,7 @@ def test_online_values_are_the_newest_of_the_history(store_database: Database, w
         assert found["items"][item] == pytest.approx(expected_features(item_history(windows, item)[-1]))
 
 
+@pytest.mark.usefixtures("stock")
 def test_a_window_touches_its_own_entities_only(store_database: Database, writer: psycopg.Connection[Any]) -> None:
     everybody = some_events(8, 80)
     few = [event for event in some_events(9, 40) if event.user_id in ("user-0", "user-1")]
@@ -204,6 +222,7 @@ def test_a_window_touches_its_own_entities_only(store_database: Database, writer
     assert report.seconds > 0
 
 
+@pytest.mark.usefixtures("stock")
 def test_an_old_window_never_overwrites_newer_values(store_database: Database, writer: psycopg.Connection[Any]) -> None:
     first, second = land(writer, [some_events(10, 60), some_events(11, 60)])
     features.materialise_window_online(store_database, second)
@@ -213,6 +232,7 @@ def test_an_old_window_never_overwrites_newer_values(store_database: Database, w
     assert raw_online(writer, "user_activity") == before
 
 
+@pytest.mark.usefixtures("stock")
 def test_a_repeated_window_writes_the_same_values(store_database: Database, writer: psycopg.Connection[Any]) -> None:
     (position,) = land(writer, [some_events(12, 60)])
     features.materialise_window_online(store_database, position)
@@ -221,20 +241,68 @@ def test_a_repeated_window_writes_the_same_values(store_database: Database, writ
     assert features.online(store_database, ["user-0"], ["item-0"]) == first
 
 
-def test_the_store_connects_again_after_the_server_cut_it_off(
+@pytest.mark.usefixtures("stock")
+def test_feasts_own_store_connects_again_after_the_server_cut_it_off(
     store_database: Database, writer: psycopg.Connection[Any]
 ) -> None:
     land(writer, [some_events(13, 20)])
     features.materialise_window_online(store_database, 1)
-    writer.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity"
-        " where datname = current_database() and pid <> pg_backend_pid()"
-    )
+    terminate_others(writer)
     with pytest.raises(psycopg.Error):
         features.online(store_database, ["user-0"])
     assert features.online(store_database, ["user-0"])["users"]["user-0"] is not None
 
 
+def test_our_store_does_not_notice_that_the_server_cut_it_off(
+    store_database: Database, writer: psycopg.Connection[Any]
+) -> None:
+    insert(writer, some_events(13, 20))
+    before = features.online(store_database, ["user-0"])
+    terminate_others(writer)
+    assert features.online(store_database, ["user-0"]) == before
+    assert before["users"]["user-0"] is not None
+
+
+def test_online_values_are_those_of_the_last_commit(store_database: Database, writer: psycopg.Connection[Any]) -> None:
+    for seed in (20, 21, 22):  # the first is folded, the second waits, the third comes as a window, all at once
+        insert(writer, some_events(seed, 40))
+        if seed == 20:
+            writer.execute("begin isolation level repeatable read; select features.fold(); commit")
+        users, items = ([f"user-{n}" for n in range(5)], [f"item-{n}" for n in range(8)])
+        found = features.online(store_database, [*users, "nobody"], items)
+        assert found["users"].pop("nobody") is None
+        alone = {user: features.online(store_database, [user])["users"][user] for user in users}
+        assert alone == found["users"] == {user: live(writer, "user", user) for user in users}
+        assert found["items"] == {item: live(writer, "item", item) for item in items}
+
+
+def live(writer: psycopg.Connection[Any], entity: str, name: str) -> dict[str, Any] | None:
+    """Return a live row as Feast shows it, by a way that the store does not go."""
+    merged = {"user": "features.user_features(%(name)s)", "item": "features.merged_items()"}[entity]
+    for source in (merged, f"features.{entity}_activity"):
+        query = f"select *, extract(epoch from last_event_at)::float8 as event_at from {source}"
+        with writer.cursor(row_factory=dict_row) as cursor:
+            row = cursor.execute(f"{query} where {entity}_id = %(name)s".encode(), {"name": name}).fetchone()
+        if row is not None:
+            return {feature: row[feature] for feature in features.ACTIVITY}
+    return None
+
+
+def terminate_others(writer: psycopg.Connection[Any]) -> None:
+    writer.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+    )
+
+
+def test_a_window_of_live_tables_needs_no_copying(store_database: Database, writer: psycopg.Connection[Any]) -> None:
+    land(writer, [some_events(23, 30)])
+    report = features.materialise_window_online(store_database, 1)
+    assert (report.users, report.items) == (0, 0)
+    assert raw_online(writer, "user_activity") == {}
+
+
+@pytest.mark.usefixtures("stock")
 @pytest.mark.long  # a process that imports Feast, and its engine
 def test_plain_materialize_agrees_with_the_windows(store_database: Database, writer: psycopg.Connection[Any]) -> None:
     windows = [some_events(14, 60)]

@@ -106,6 +106,11 @@ class Both:
 
 def write(one: FeatureStore, name: str, rows: Sequence[dict[str, Any]], at: datetime) -> None:
     """Write rows to a store as an engine does: as protos, straight to its online store."""
+    one._get_provider().online_write_batch(*prepared(one, name, rows, at), None)
+
+
+def prepared(one: FeatureStore, name: str, rows: Sequence[dict[str, Any]], at: datetime) -> tuple[Any, Any, list[Any]]:
+    """Return what an engine hands to an online store: its settings, the view, and the rows as protos."""
     kept = one.get_feature_view(name)
     kinds = {field.name: field.dtype.to_value_type() for field in kept.schema}
     keys = [column.name for column in kept.entity_columns]
@@ -115,7 +120,7 @@ def write(one: FeatureStore, name: str, rows: Sequence[dict[str, Any]], at: date
         entity = EntityKey(join_keys=keys, entity_values=[protos[key] for key in keys])
         values = {feature: proto for feature, proto in protos.items() if feature not in keys}
         data.append((entity, values, row.get("event_timestamp", at), row.get("created", None)))
-    one._get_provider().online_write_batch(one.config, kept, data, None)
+    return one.config, kept, data
 
 
 def close(one: FeatureStore) -> None:

@@ -13,13 +13,16 @@ create table if not exists feast.applied_definitions (
 -- Let one process at a time apply definitions; closing the connection lets go.
 select pg_advisory_lock(hashtext('tidegate.apply_definitions'))
 
+-- registry_exists --
+-- Whether Feast has made its registry.
+select to_regclass('feast.feature_views') is not null
+
 -- applied_definitions --
--- The definitions that were applied; none after `feast teardown`, which drops the online tables.
+-- The definitions that were applied; none after `feast teardown`, which empties the registry.
 select definitions_hash
   from feast.applied_definitions
  where project = %(project)s
-   and to_regclass('feast.tidegate_user_activity') is not null
-   and to_regclass('feast.tidegate_item_activity') is not null
+   and exists (select from feast.feature_views where project_id = %(project)s)
 
 -- note_definitions --
 -- Note what was applied.

@@ -191,7 +191,7 @@ def age_condition(where: Place, view: Any) -> list[sql.Composable]:
 
 def selected(column: Column) -> sql.Composable:
     """Return a column as it is read."""
-    return sql.SQL("{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type.wire))
+    return sql.SQL("{}::{}").format(column.value, sql.SQL(column.type.wire))
 
 
 def _output_name(view: Any, feature: str, full_names: bool) -> str:

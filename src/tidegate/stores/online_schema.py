@@ -25,7 +25,7 @@ ONE_AT_A_TIME = 7_020_251_124  # an advisory lock: two that apply at once would 
 
 _LOCK = b"select pg_advisory_xact_lock($1)"
 _SCHEMAS = b"select from pg_catalog.pg_namespace where nspname = $1"
-_EXTENSION = b"create extension if not exists vector"
+_EXTENSION = b"create extension if not exists vector with schema public"
 
 
 class TableOfAnotherProject(Exception):

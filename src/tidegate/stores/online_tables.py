@@ -10,6 +10,7 @@ A table that somebody else keeps up to date is served as it is, or through a fun
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
@@ -22,6 +23,7 @@ from psycopg import sql
 from pydantic import BaseModel
 
 from tidegate.stores.connections import schema_of
+from tidegate.stores.statements import verbatim
 from tidegate.stores.types import ColumnType, column_type, served_type
 
 LONGEST = 63  # bytes in a name of PostgreSQL
@@ -34,6 +36,7 @@ INDEXED = {
 }
 METRICS = {"euclidean": "l2", "ip": "inner_product", "dot": "inner_product"}  # other names of theirs
 INDEXABLE = 2_000  # dimensions, by pgvector's HNSW
+NAME = re.compile(r"[^()\s]+")
 SEARCHED = {"real[]", "double precision[]"}  # what pgvector can be cast to
 
 
@@ -47,15 +50,20 @@ class ServedTable(BaseModel):
     function: str = ""  # "schema.name"
     event_timestamp: str = "event_timestamp"
     keys: dict[str, str] = {}  # join key -> column, where the names differ
-    columns: dict[str, str] = {}  # feature -> column, where the names differ
+    columns: dict[str, str] = {}  # feature -> column or SQL expression, where it is not the column of its name
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a view."""
+    """A column of a view; in a served table it may be an expression."""
 
     name: str
     type: ColumnType
+
+    @property
+    def value(self) -> sql.Composable:
+        """What to select."""
+        return sql.Identifier(self.name) if NAME.fullmatch(self.name) else verbatim(f"({self.name})")
 
 
 @dataclass(frozen=True)

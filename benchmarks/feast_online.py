@@ -1,0 +1,216 @@
+"""What does an answer of Feast's online store cost, beside Feast's own and beside a statement written by hand?
+
+The same definitions, rows and requests in turns, on one server: Feast's own PostgreSQL store, ours, and the floor,
+which is one prepared psycopg statement a table, in binary, made into the same dictionary. Answers are compared before
+anything is timed. CPU is the client's; a ratio is the median over the rounds, so a busy machine changes it little.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import psycopg
+
+from benchmarks.measuring import report, throwaway_server
+from tests.support.online import ITEM, OURS, STOCK, USER, Both, close, prepared, store, view
+from tidegate.postgres import Database
+
+BARS = {
+    "user_x30_cpu_over_floor": "<= 2.5",
+    "user_x30_cpu_gain": ">= 4",
+    "user_and_100_items_cpu_over_floor": "<= 1.6",
+    "user_and_100_items_cpu_gain": ">= 9",
+    "items_500x10_cpu_over_floor": "<= 1.6",
+    "items_500x10_cpu_gain": ">= 9",
+    "write_500k_values_gain": ">= 15",
+}
+USER_FEATURES = [f"u{number}" for number in range(30)]
+ITEM_FEATURES = [f"i{number}" for number in range(9)]
+WIDE_FEATURES = [f"w{number}" for number in range(250)]
+USERS, ITEMS, DIMENSIONS = 1_000, 5_000, 64
+WRITTEN = 50_000  # rows of ten values
+WRITES = 3
+Way = Callable[[], dict[str, Any]]
+Times = dict[str, list[tuple[float, float]]]  # by way: CPU and wall seconds of each round
+
+
+def definitions() -> list[Any]:
+    """Return a user's 30 features, an item's 9 and its vector, and 250 of a user."""
+    from feast.types import Array, Float32, Float64
+
+    user, item = USER, ITEM
+    return [
+        user,
+        item,
+        view("profile", [user], dict.fromkeys(USER_FEATURES, Float64)),
+        view("things", [item], {**dict.fromkeys(ITEM_FEATURES, Float64), "vector": Array(Float32)}),
+        view("wide", [user], dict.fromkeys(WIDE_FEATURES, Float64)),
+        view("written", [user], dict.fromkeys([*ITEM_FEATURES, "i9"], Float64)),
+    ]
+
+
+def fill(both: Both) -> None:
+    """Write the same random rows to both."""
+    chance, now = np.random.default_rng(4), datetime.now(UTC)
+    for name, features, n in (("profile", USER_FEATURES, USERS), ("wide", WIDE_FEATURES, 10)):
+        values = chance.random((n, len(features))).tolist()
+        rows = [{"user_id": number, **dict(zip(features, row, strict=True))} for number, row in enumerate(values)]
+        both.write(name, rows, now)
+    values = chance.random((ITEMS, len(ITEM_FEATURES))).tolist()
+    vectors = chance.random((ITEMS, DIMENSIONS)).astype("float32").tolist()
+    both.write(
+        "things",
+        [
+            {"item_id": f"item-{number}", **dict(zip(ITEM_FEATURES, row, strict=True)), "vector": vector}
+            for number, (row, vector) in enumerate(zip(values, vectors, strict=True))
+        ],
+        now,
+    )
+
+
+class Floor:
+    """What one would write by hand: a prepared statement for each table, the rows turned into a dictionary."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def look_up(self, view: str, key: str, features: Sequence[str], asked: Sequence[Any]) -> dict[str, Any]:
+        """Return the features of some keys, one list a feature."""
+        if len(asked) == 1:
+            row = self._rows(view, key, features, "= %s", asked[0])[0]
+            return {name: [value] for name, value in zip((key, *features), row, strict=True)}
+        by_key = {row[0]: row for row in self._rows(view, key, features, "= any(%s)", list(asked))}
+        columns = zip(*[by_key[one] for one in asked], strict=True)
+        return dict(zip((key, *features), map(list, columns), strict=True))
+
+    def _rows(self, view: str, key: str, features: Sequence[str], condition: str, asked: Any) -> list[Any]:
+        names = ", ".join(f"{view}__{feature}" for feature in features)
+        query = f"select {key}, {names} from ours.shop_{key.removesuffix('_id')} where {key} {condition}"
+        cursor = self._connection.cursor(binary=True)
+        return cursor.execute(query.encode(), (asked,), prepare=True).fetchall()
+
+
+def requests(both: Both, floor: Floor) -> dict[str, tuple[dict[str, Way], int]]:
+    """Return the requests by name: the three ways to answer, and how often to ask."""
+    hundred = [f"item-{number}" for number in range(0, ITEMS, ITEMS // 100)]
+    many = [f"item-{number}" for number in range(0, ITEMS, ITEMS // 500)]
+    profile, things = ([f"profile:{f}" for f in USER_FEATURES], [f"things:{f}" for f in ITEM_FEATURES])
+
+    def by_hand_both() -> dict[str, Any]:
+        user = floor.look_up("profile", "user_id", USER_FEATURES, [7])
+        items = floor.look_up("things", "item_id", ITEM_FEATURES, hundred)
+        return {name: values * 100 for name, values in user.items()} | items
+
+    return {
+        "user_x30": (
+            ways(both, profile, [{"user_id": 7}])
+            | {"floor": lambda: floor.look_up("profile", "user_id", USER_FEATURES, [7])},
+            600,
+        ),
+        "user_and_100_items": (
+            ways(both, profile + things, {"user_id": [7] * 100, "item_id": hundred}) | {"floor": by_hand_both},
+            100,
+        ),
+        "items_500x10": (
+            ways(both, [*things, "things:vector"], {"item_id": many})
+            | {"floor": lambda: floor.look_up("things", "item_id", [*ITEM_FEATURES, "vector"], many)},
+            60,
+        ),
+        "user_x250": (
+            ways(both, [f"wide:{f}" for f in WIDE_FEATURES], [{"user_id": 7}])
+            | {"floor": lambda: floor.look_up("wide", "user_id", WIDE_FEATURES, [7])},
+            300,
+        ),
+    }
+
+
+def ways(both: Both, features: list[str], rows: Any) -> dict[str, Way]:
+    """Return Feast's own way and ours to answer a request."""
+    return {
+        "stock": lambda: both.stock.get_online_features(features, rows).to_dict(),
+        "ours": lambda: both.ours.get_online_features(features, rows).to_dict(),
+    }
+
+
+def take_turns(ways: Mapping[str, Way], rounds: int) -> Times:
+    """Return CPU and wall seconds of each way in each round, after some rounds that do not count."""
+    taken: Times = {name: [] for name in ways}
+    for number in range(rounds + 10):
+        for name in list(ways)[:: 1 if number % 2 else -1]:
+            wall, cpu = time.perf_counter(), time.process_time()
+            ways[name]()
+            taken[name].append((time.process_time() - cpu, time.perf_counter() - wall))
+    return {name: rounds[10:] for name, rounds in taken.items()}
+
+
+def compared(name: str, taken: Times) -> dict[str, float]:
+    """Return the figures of one request."""
+    cpu = {way: np.median([one[0] for one in rounds]) for way, rounds in taken.items()}
+    wall = {way: [one[1] for one in rounds] for way, rounds in taken.items()}
+    figures = {
+        f"{name}_cpu_over_floor": cpu["ours"] / cpu["floor"],
+        f"{name}_cpu_gain": cpu["stock"] / cpu["ours"],
+    }
+    for quantile in (10, 50):
+        at = {way: np.percentile(seconds, quantile) for way, seconds in wall.items()}
+        figures[f"{name}_p{quantile}_over_floor"] = at["ours"] / at["floor"]
+        figures[f"{name}_p{quantile}_gain"] = at["stock"] / at["ours"]
+        figures[f"{name}_p{quantile}_ms"] = at["ours"] * 1000
+    return {figure: round(float(value), 2) for figure, value in figures.items()}
+
+
+def writing(both: Both) -> dict[str, float]:
+    """Measure 500 thousand values, written as an engine writes them: as protos, to tables that are new or have them."""
+    features = [*ITEM_FEATURES, "i9"]
+    values = np.random.default_rng(5).random((WRITTEN, len(features))).tolist()
+    rows = [{"user_id": number, **dict(zip(features, row, strict=True))} for number, row in enumerate(values)]
+    days = count()
+    taken: dict[str, list[float]] = {"stock": [], "ours": []}
+    for _ in range(WRITES):
+        at = datetime.now(UTC) + timedelta(days=next(days))
+        for name, one in (("stock", both.stock), ("ours", both.ours)):
+            batch = prepared(one, "written", rows, at)
+            started = time.perf_counter()
+            one._get_provider().online_write_batch(*batch, None)  # noqa: SLF001  # what every engine calls
+            taken[name].append(time.perf_counter() - started)
+    gains = np.divide(taken["stock"], taken["ours"])
+    return {
+        "write_500k_values_gain": round(float(np.median(gains)), 1),
+        "write_500k_values_seconds": round(float(np.median(taken["ours"])), 2),
+        "write_500k_values_stock_seconds": round(float(np.median(taken["stock"])), 2),
+    }
+
+
+def measure(database: Database, folder: Path) -> dict[str, float]:
+    """Return every figure."""
+    both = Both(store(database, folder / "stock", STOCK, conn_type="pool"), store(database, folder / "ours", OURS))
+    both.apply(*definitions())
+    fill(both)
+    figures: dict[str, float] = {}
+    with database.connect(autocommit=True) as connection:
+        connection.execute("vacuum analyze")
+        for name, (answers, rounds) in requests(both, Floor(connection)).items():
+            shown = [answers[way]() for way in ("stock", "ours", "floor")]
+            assert shown[0] == shown[1] == shown[2], name
+            figures |= compared(name, take_turns(answers, rounds))
+    figures |= writing(both)
+    for one in (both.stock, both.ours):
+        close(one)
+    return figures
+
+
+def main() -> None:
+    """Print the figures beside their bars."""
+    with throwaway_server() as (database, _), TemporaryDirectory() as folder:
+        report("feast_online", measure(database, Path(folder)), BARS)
+
+
+if __name__ == "__main__":
+    main()
