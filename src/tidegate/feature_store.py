@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 FOLDER = "feature_repo"
-SETTINGS = {"tidegate": "feature_store.yaml", "stock": "stock_store.yaml"}  # by whose stores they name
+SETTINGS = "feature_store.yaml"
+STOCK_SETTINGS = "stock_store.yaml"  # the same on Feast's own stores
 
 _lock = RLock()
 _store: FeatureStore | None = None
@@ -37,7 +38,7 @@ def repository() -> Path:
     """Return the folder of the definitions: beside `src` in a checkout, else beside the package."""
     package = Path(__file__).parent
     for folder in (package.parent / FOLDER, package.parent.parent / FOLDER):
-        if (folder / SETTINGS["tidegate"]).is_file():
+        if (folder / SETTINGS).is_file():
             return folder
     raise TidegateError(
         "The feature definitions are not installed.", "Install tidegate from its repository: `make setup`."
@@ -46,7 +47,7 @@ def repository() -> Path:
 
 def settings_file() -> Path:
     """Return the feature_store.yaml that is in force."""
-    return repository() / SETTINGS[get_settings().feast_stores]
+    return repository() / (SETTINGS if get_settings().feast_stores == "tidegate" else STOCK_SETTINGS)
 
 
 def command(arguments: Sequence[str]) -> list[str]:
