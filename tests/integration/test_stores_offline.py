@@ -446,3 +446,26 @@ def test_any_rows_and_questions(world: World, rows: Any, asked: Any, known: bool
     world.rows("shops", rows)
     features = ["shops:visits", "shops:name", "shops:scores", "shops:spend", "fresh:recent_visits"]
     same(*world.both(frame(*asked), features, full_feature_names=full, filter_by_created_timestamp=known))
+
+
+pair_rows = st.lists(
+    st.tuples(st.integers(1, 23), st.integers(1, 23), moments, moments, st.integers(0, 999)),
+    min_size=1, max_size=40, unique_by=lambda row: row[:4],
+)  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(rows=pair_rows, more=st.lists(st.tuples(st.integers(1, 23), st.integers(1, 23), moments), max_size=5))
+def test_any_pairs_against_the_obvious_answer(world: World, rows: Any, more: Any) -> None:
+    """Keys of two columns, where the plain store is no measure: asked at each row's own time, and elsewhere."""
+    world.rows("pairs", [(*row[:2], hours(row[2]), hours(row[3]), row[4]) for row in rows])
+    asked = [(user, item, at) for user, item, at, _, _ in rows] + more
+
+    def obvious(user: int, item: int, at: float) -> int | None:
+        seen = [row for row in rows if row[:2] == (user, item) and row[2] <= at]
+        return max(seen, key=lambda row: row[2:4])[4] if seen else None
+
+    found = world.asked(world.ours, frame(*asked, keys=("user_id", "item_id")), ["pairs:rank"])
+    assert found["rank"].to_pylist() == [obvious(*row) for row in asked]
