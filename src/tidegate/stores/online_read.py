@@ -34,6 +34,7 @@ class ViewPart:
     names: tuple[str, ...]
     types: tuple[ColumnType, ...]
     order: int  # among the views of the request
+    plain: bool  # what comes from the database is what Python shows
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _block(part: ViewPart, columns: list[Sequence[Any]]) -> Block:
     statuses = _statuses(times, part.age)
     if OUTSIDE_MAX_AGE in statuses:
         features = [_fresh(values, statuses) for values in features]
-    return Block(part.names, part.types, features, statuses, times)
+    return Block(part.names, part.types, features, statuses, times, part.plain)
 
 
 def _statuses(times: Sequence[Any], age: timedelta | None) -> bytes:
@@ -132,7 +133,8 @@ def _read(names: tuple[str, ...], views: list[tuple[int, Any, Place, Sequence[st
         wanted = [kept.features[feature] for feature in features]
         columns += map(selected, wanted)
         types = tuple(column.type for column in wanted)
-        parts.append(ViewPart(_version(view), view_age(view), timestamp, outputs, types, order))
+        plain = all(kind.load is None for kind in types)
+        parts.append(ViewPart(_version(view), view_age(view), timestamp, outputs, types, order, plain))
     return TableRead(
         names,
         tuple(key.type for key in where.keys.values()),

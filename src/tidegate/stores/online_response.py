@@ -37,6 +37,7 @@ class Block(NamedTuple):
     columns: Sequence[Sequence[Any]]
     statuses: Statuses
     times: Times
+    plain: bool = False  # no value needs turning into Python's
 
     def vectors(self) -> list[Vector]:
         """Return the features one by one."""
@@ -79,7 +80,8 @@ class DirectResponse(OnlineResponse):
         """Return the values by name, each a list with one entry a row."""
         shown: dict[str, Any] = {}
         for block in self.blocks:
-            shown.update(zip(block.names, map(_shown, block.types, block.columns), strict=True))
+            lists = map(list, block.columns) if block.plain else map(_shown, block.types, block.columns)
+            shown.update(zip(block.names, lists, strict=True))
             if include_event_timestamps:
                 times = [seconds(moment) for moment in block.times]
                 shown.update((name + TIMESTAMP_POSTFIX, list(times)) for name in block.names)
