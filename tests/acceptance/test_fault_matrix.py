@@ -49,7 +49,8 @@ CELLS = [
 @pytest.fixture(scope="module")
 def running() -> Iterator[World]:
     """A stack that all cells share, with a first version live, and short waits."""
-    with world(TIDEGATE_LEASE_SECONDS="5", TIDEGATE_NUDGE_SECONDS="3") as made:
+    # On Feast's own stores, which windows are copied to: one more step at which a worker may die.
+    with world(TIDEGATE_LEASE_SECONDS="5", TIDEGATE_NUDGE_SECONDS="3", TIDEGATE_FEAST_STORES="stock") as made:
         made.trained(made.cut())
         yield made
 

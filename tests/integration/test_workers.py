@@ -74,7 +74,10 @@ def test_a_worker_whose_torch_does_not_load_claims_nothing(
 ) -> None:
     window = ready_window(connection)
     (tmp_path / "torch.py").write_text("raise ImportError('libcuda.so.1: cannot open shared object file')")
-    broken = environment | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    broken = environment | {
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "TIDEGATE_FEAST_STORES": "stock",  # ours needs no copying
+    }
     with python(TRAIN.format(window=window), broken, cwd=Path(__file__).parents[2]) as worker:
         assert worker.hear() == "TrainerMissing"
     assert one(connection, "select count(*) from learning.runs") == 0
@@ -135,7 +138,10 @@ def test_an_online_store_that_is_broken_holds_no_window_up(
 ) -> None:
     windows = [cut_window(connection) for _ in range(2)]
     (tmp_path / "feast.py").write_text("raise RuntimeError('no Feast today')")
-    broken = environment | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    broken = environment | {
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "TIDEGATE_FEAST_STORES": "stock",  # ours needs no copying
+    }
     with python(HAND_ON.format(window=windows[-1]), broken, cwd=Path(__file__).parents[2]) as worker:
         assert worker.hear() == "no Feast today"
     assert [state_of(connection, window) for window in windows] == ["ready", "ready"]

@@ -21,12 +21,14 @@ from typing import Any
 import httpx
 import numpy as np
 import psycopg
+import pytest
 
 from tests.support.waiting import wait_until
 from tidegate import migrate
 from tidegate.features import apply_definitions
 from tidegate.postgres import Database, EmbeddedServer
 from tidegate.postgres.profiles import TEST
+from tidegate.settings import get_settings
 from tidegate.stack import COMMANDS, Service, Stack
 
 # Where a process can be held: name, table, and when the trigger fires.
@@ -293,7 +295,12 @@ def world(**settings: str) -> Iterator[World]:
     database = Database(server.join())
     try:
         migrate.upgrade(database)
-        apply_definitions(database)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in settings.items():  # which stores the definitions are applied to
+                patch.setenv(name, value)
+            get_settings.cache_clear()
+            apply_definitions(database)
+        get_settings.cache_clear()
         with opened(home, server, database, settings) as made:
             yield made
     finally:

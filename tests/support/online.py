@@ -133,3 +133,14 @@ def close(one: FeatureStore) -> None:
         if getattr(online, name) is not None:
             getattr(online, name).close()
             setattr(online, name, None)
+
+
+def vectors(answer: Any) -> dict[str, Any]:
+    """Return a proto's vectors by name: Feast's order of features differs between processes."""
+    return dict(zip(answer.proto.metadata.feature_names.val, answer.proto.results, strict=True))
+
+
+def assert_same(stock: Any, ours: Any) -> None:
+    """Fail unless values, statuses and times are the same."""
+    assert ours.to_dict(include_event_timestamps=True) == stock.to_dict(include_event_timestamps=True)
+    assert vectors(ours) == vectors(stock)
