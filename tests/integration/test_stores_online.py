@@ -91,6 +91,19 @@ def test_the_asynchronous_answer_is_the_same(both: Both) -> None:
     assert asyncio.run(ask()).to_dict() == {"user_id": [1], "item_id": ["i2"], "age": [21], "n": [2]}
 
 
+def test_a_loop_that_ends_has_no_connection_in_the_making(both: Both) -> None:
+    """It would wait for that connection for ever: Python 3.11 may lose the cancellation of one."""
+    shop(both)
+    connections = both.ours._get_provider().online_store.connections(both.ours.config)
+
+    async def ask() -> int:
+        await both.ours.get_online_features_async(["profile:age"], [{"user_id": 1}])
+        (pool,) = connections._async_pools.values()
+        return int(pool.get_stats()["connections_num"])
+
+    assert asyncio.run(ask()) == 1
+
+
 def test_a_backfill_replaces_newer_values_in_stock_only(both: Both) -> None:
     both.apply(USER, view("profile", [USER], {"age": Int64}))
     both.write("profile", [{"user_id": 1, "age": 2}], NOW)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from threading import Lock
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 T = TypeVar("T")
 Loops = WeakKeyDictionary[asyncio.AbstractEventLoop, "AsyncConnectionPool[Any]"]
@@ -117,8 +118,9 @@ class Connections:
             await pool.close()
 
     async def open_async(self) -> None:
-        """Open this event loop's pool now rather than at the first read."""
-        await self._opened_async()
+        """Open this event loop's pool now rather than at the first read, which says so if it cannot be opened."""
+        with suppress(PoolTimeout):
+            await self._opened_async()
 
     def _opened(self) -> ConnectionPool[Any]:
         with self._lock:
@@ -133,8 +135,16 @@ class Connections:
             pool = AsyncConnectionPool(self.conninfo, open=False, configure=_configure_async, **self._options())
             self._async_pools[loop] = pool  # before the first await: no second one is made meanwhile
         if pool.closed:
-            await pool.open()
+            await self._open(loop, pool)
         return pool
+
+    async def _open(self, loop: asyncio.AbstractEventLoop, pool: AsyncConnectionPool[Any]) -> None:
+        """Open a pool and wait for its connections: a loop that ends while one is being made may never end."""
+        try:
+            await pool.open(wait=True, timeout=PATIENCE)
+        except BaseException:  # a pool that was closed cannot be opened again
+            self._async_pools.pop(loop, None)
+            raise
 
     def _options(self) -> dict[str, Any]:
         return {**self._sizes, "timeout": PATIENCE, "kwargs": {"autocommit": True}}
