@@ -62,7 +62,7 @@ def main(checkout: str, arguments: Sequence[str]) -> int:
     with tests_of(Path(checkout)) as folder, server() as database:
         command = [str(interpreter()), "-m", "pytest", "--integration", "-p", "no:cacheprovider", "-k", unwanted]
         return subprocess.run(
-            [*command, *(arguments or SUITES)], cwd=folder, env=environment(folder, database), check=False
+            [*command, *SUITES, *arguments], cwd=folder, env=environment(folder, database), check=False
         ).returncode
 
 
