@@ -6,11 +6,11 @@ STAMP := $(VENV)/.installed
 NEEDED_MB := 4096
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-quick test test-long lint types
+.PHONY: help setup demo demo-quick test test-long test-feast-universal lint types
 .PHONY: bench bench-ingest bench-windows bench-feast up clean
 
 help:  ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Make the virtual environment with every dependency; quick when nothing changed
 	@echo "ready: try make demo"
@@ -29,6 +29,9 @@ test: $(STAMP)  ## Run the tests, all but the long ones and those that need a GP
 
 test-long: $(STAMP)  ## Run the long tests too
 	@$(BIN)/pytest -m "not gpu"
+
+test-feast-universal: $(STAMP)  ## Run Feast's own tests on our stores: FEAST_REPO=/path/to/a/checkout
+	@$(BIN)/python -m tests.universal "$(FEAST_REPO)"
 
 lint: $(STAMP)  ## Check style, format and the import contracts
 	@$(BIN)/ruff check
