@@ -122,7 +122,7 @@ def environment(folder: Path, database: Database) -> dict[str, str]:
     return os.environ | {
         "FEAST_IS_LOCAL_TEST": "True",  # else it wants the clouds' packages
         "FEAST_USAGE": "False",
-        "FULL_REPO_CONFIGS_MODULE": "stores_under_test",
+        "FULL_REPO_CONFIGS_MODULE": "creators",
         "PYTHONPATH": os.pathsep.join((str(folder), str(HERE), str(ROOT / "src"))),
         "UNIVERSAL_ONLINE": os.environ.get("UNIVERSAL_ONLINE", ONLINE),
         "UNIVERSAL_SERVER": json.dumps(connection(database)),
