@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0100"
-down_revision = "0132"
+revision = "0040"
+down_revision = "0039"
 
 
 def upgrade() -> None:

@@ -7,7 +7,7 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0130"
+revision = "0037"
 down_revision = "0036"
 
 AMOUNTS = {

@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0132"
-down_revision = "0131"
+revision = "0039"
+down_revision = "0038"
 
 VIEWS = (
     "serving.deployed_versions",

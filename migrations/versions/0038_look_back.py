@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import sql_objects
 
-revision = "0131"
-down_revision = "0130"
+revision = "0038"
+down_revision = "0037"
 
 
 def upgrade() -> None:
