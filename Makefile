@@ -15,7 +15,7 @@ help:  ## List the targets
 setup: $(STAMP)  ## Make the virtual environment with every dependency; quick when nothing changed
 	@echo "ready: try make demo"
 
-demo: $(STAMP)  ## Watch a year of shopping land, train and change what is recommended (4 minutes)
+demo: $(STAMP)  ## Watch a year of shopping land, train and change what is recommended (2 to 4 minutes)
 	@$(BIN)/tidegate demo
 
 demo-quick: $(STAMP)  ## The same story, shorter (90 seconds)

@@ -114,6 +114,9 @@ def _checked(weights: Path, expected: str | None) -> str:
 
 def _load_checkpoint(path: Path, device: str) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # a worker's log is no place for it
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)

@@ -68,6 +68,8 @@ class Materialised:
     seconds: float
 
     def __str__(self) -> str:
+        if not self.users and not self.items:
+            return "nothing to copy, its values are served live"
         return f"{self.users:,} users and {self.items:,} items in {self.seconds:.1f} s"
 
 
