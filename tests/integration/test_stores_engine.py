@@ -21,8 +21,8 @@ from feast import BatchFeatureView, Entity, FeatureView, Field, ValueType  # noq
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource  # noqa: E402
 from feast.types import Array, Bool, Float32, Float64, Int32, Int64, Json, String, UnixTimestamp  # noqa: E402
 
-from tidegate.stores import offline_transport  # noqa: E402
 from tidegate.stores.engine import TidegateComputeEngine  # noqa: E402
+from tidegate.stores.offline import transport  # noqa: E402
 
 ENGINE = {"type": "tidegate.stores.engine.TidegateComputeEngine"}
 ONLINE = "tidegate.stores.online.TidegateOnlineStore"
@@ -163,7 +163,7 @@ def test_no_row_visits_the_client(world: World, monkeypatch: pytest.MonkeyPatch)
     def refuse(*_: Any) -> None:
         raise AssertionError("rows were read")
 
-    monkeypatch.setattr(offline_transport.Reader, "tables", refuse)
+    monkeypatch.setattr(transport.Reader, "tables", refuse)
     world.rows(row(1, "a", 1))
     world.materialise(0, 5, world.ours)
     assert world.online(world.ours, (1, "a"))[0]["counted"] == 1

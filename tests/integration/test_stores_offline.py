@@ -272,9 +272,9 @@ def test_keys_may_be_of_any_type(world: World) -> None:
 def test_without_an_index_the_answer_is_the_same_and_the_log_names_the_index(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tidegate.stores import offline_join
+    from tidegate.stores.offline import join
 
-    monkeypatch.setattr(offline_join, "WORTH_AN_INDEX", 30)
+    monkeypatch.setattr(join, "WORTH_AN_INDEX", 30)
     world.rows("pairs", [(n % 7, n % 3, hours(n), hours(n), n) for n in range(60)])
     asked = frame(*[(n % 7, n % 3, n * 1.3) for n in range(60)], keys=("user_id", "item_id"))
     with caplog.at_level(logging.WARNING, logger="tidegate.stores"):

@@ -25,9 +25,9 @@ from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source i
 from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
 from psycopg.sql import SQL, Composable, Composed, Identifier
 
-from tidegate.stores.offline import moment, source_of
-from tidegate.stores.offline_join import View, newest_first
-from tidegate.stores.offline_transport import connected
+from tidegate.stores.offline.join import View, newest_first
+from tidegate.stores.offline.store import moment, source_of
+from tidegate.stores.offline.transport import connected
 from tidegate.stores.online import TidegateOnlineStore
 from tidegate.stores.online_tables import Column, Place, place
 from tidegate.stores.statements import AND, column, commas, statement

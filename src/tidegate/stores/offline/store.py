@@ -35,15 +35,12 @@ from psycopg import Connection
 from psycopg.sql import SQL, Composable, Identifier, Literal
 from pydantic import Field
 
-from tidegate.stores.offline_frame import Frame, FrameOfQuery, frame_of
-from tidegate.stores.offline_job import TidegateRetrievalJob
-from tidegate.stores.offline_join import Sight, View, newest_first, point_in_time
-from tidegate.stores.offline_logging import TidegateLoggingDestination
-from tidegate.stores.offline_transport import connected, definitions, send, types_of
-from tidegate.stores.offline_types import database_type
+from tidegate.stores.offline.frame import Frame, FrameOfQuery, frame_of
+from tidegate.stores.offline.job import TidegateRetrievalJob
+from tidegate.stores.offline.join import Sight, View, newest_first, point_in_time
+from tidegate.stores.offline.transport import connected, definitions, send, types_of
+from tidegate.stores.offline.types import database_type
 from tidegate.stores.statements import AND, column, commas, name_of, statement, verbatim
-
-__all__ = ["TidegateLoggingDestination", "TidegateOfflineStore", "TidegateOfflineStoreConfig"]
 
 
 class TidegateOfflineStoreConfig(PostgreSQLOfflineStoreConfig):

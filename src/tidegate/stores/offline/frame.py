@@ -15,8 +15,8 @@ from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_
 from psycopg import Connection
 from psycopg.sql import SQL, Composable, Identifier
 
-from tidegate.stores.offline_join import FRAME, Asked
-from tidegate.stores.offline_transport import connected, definitions, send, types_of
+from tidegate.stores.offline.join import FRAME, Asked
+from tidegate.stores.offline.transport import connected, definitions, send, types_of
 from tidegate.stores.statements import statement, verbatim
 
 TIMESTAMPS = {1114, 1184}

@@ -17,7 +17,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Composable, Composed, Identifier
 from pyarrow import csv
 
-from tidegate.stores.offline_types import database_type, plain, read_as
+from tidegate.stores.offline.types import database_type, plain, read_as
 from tidegate.stores.statements import commas, verbatim
 
 BLOCK = 8 << 20  # bytes of text that become one batch

@@ -13,7 +13,7 @@ from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMeta
 from psycopg import Connection
 from psycopg.sql import SQL, Composable, Literal
 
-from tidegate.stores.offline_transport import BLOCK, connected, definitions, receive, send, types_of
+from tidegate.stores.offline.transport import BLOCK, connected, definitions, receive, send, types_of
 from tidegate.stores.statements import name_of, statement
 
 Plan = Callable[[Connection[Any]], Composable]
