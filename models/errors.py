@@ -4,6 +4,8 @@ ModelError
 ├── TimelineError       a timeline whose arrays do not fit together
 ├── UnknownItem         an index beyond the model's catalogue
 ├── CatalogueShrank     a catalogue that does not continue the old one
+├── UnknownMethod       a method, or an option of one, that the backtest does not have
+├── NoScore             a method that ranks by something that is no number
 ├── TextWeightsError    language-model weights that are missing or not the expected ones
 └── CheckpointError     bytes that are no model of ours
     ├── WrongFormat     no safetensors, or a format number this code does not read
@@ -26,6 +28,14 @@ class UnknownItem(ModelError):
 
 class CatalogueShrank(ModelError):
     """A catalogue that does not continue the one the model knows."""
+
+
+class UnknownMethod(ModelError):
+    """A method, or an option of one, that the backtest does not have."""
+
+
+class NoScore(ModelError):
+    """A method that ranks by something that is no number."""
 
 
 class TextWeightsError(ModelError):

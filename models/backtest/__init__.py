@@ -2,4 +2,5 @@
 
 log       what happened, in order of time, and to which items
 contract  what a method must do to take part
+registry  the methods by name
 """
