@@ -165,11 +165,11 @@ scores = said(
     "scores",
     [stream, user, item],
     [
-        amount("score", "The score with which it was shown.", "score"),
+        amount("score", "The score with which it is shown, or was.", "score"),
         Field(name="place", dtype=Int64, description="At which place, from 1."),
-        Field(name="score_version", dtype=Int64, description="The version that answered; none: popularity alone."),
+        Field(name="score_version", dtype=Int64, description="The version that answers, or did; none: popularity."),
     ],
     shown_scores,
-    "",
-    "How an item was scored when it was shown to a user last.",
+    "serving.scores_now",
+    "How an item is scored for a user: online as it would be shown now, in training as it was shown last.",
 )

@@ -25,8 +25,8 @@ import torch
 import models
 import tidegate
 from models.training import FitSettings
+from tidegate.families import SEQUENTIAL_RECOMMENDER
 from tidegate.queries import queries
-from tidegate.services import TRAINED_ON
 from workers.material import Material
 from workers.reading import Task
 
@@ -56,7 +56,7 @@ def manifest(
         # JSON knows no infinity; a window too small for a holdout was learned whole.
         "learned_until": material.boundary if np.isfinite(material.boundary) else None,
         "encoder": encoder,
-        "service": TRAINED_ON.as_json(),
+        "service": SEQUENTIAL_RECOMMENDER.as_json(),
         "windows": learned_windows(connection, task),
         "replayed": replayed_windows(connection, material),
         "excluded": task.excluded,

@@ -170,6 +170,18 @@ def check_trigger(connection: Connection[Any]) -> Finding:
     return Finding("trigger", "fail", "off: new events reach no window", mend)
 
 
+def check_services(connection: Connection[Any]) -> Finding:
+    """Look whether the definitions still hold the feature services that live versions were trained on."""
+    if not _one(connection, "doctor_registry")["applied"]:
+        return Finding("services", "warn", "the definitions of features were never applied", "tidegate feast apply")
+    found = _one(connection, "doctor_services")
+    if found["lost"] is None:
+        return Finding("services", "ok", f"{found['live']} live, each with the feature service that it was trained on")
+    mend = "Put it back into feature_repo/services.py, then tidegate feast apply; or tidegate versions deploy another."
+    says = f"no feature service {found['lost']}, which live versions were trained on: {found['versions']}"
+    return Finding("services", "fail", says, mend)
+
+
 def check_broker(settings: Settings, connection: Connection[Any]) -> Finding:
     """Look at the queue: in the database, or whether something listens at the broker's address."""
     if settings.broker_url is not None:
@@ -197,6 +209,7 @@ def _inside(settings: Settings, database: Database, connection: Connection[Any])
     if schema.state == "ok":  # what is not there cannot be granted
         yield check_privileges(connection)
         yield check_trigger(connection)
+        yield _tried("services", lambda: check_services(connection))
     yield _tried("broker", lambda: check_broker(settings, connection))
 
 

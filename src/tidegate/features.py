@@ -21,6 +21,7 @@ import psycopg
 
 from tidegate import feature_store
 from tidegate.errors import BadRequest, TidegateError
+from tidegate.families import SEQUENTIAL_RECOMMENDER
 from tidegate.log import get_log
 from tidegate.postgres import Database
 from tidegate.queries import queries
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 PROJECT = "tidegate"
-SERVICE = "sequential_recommender@v1"  # what training reads: another set of features is another number
 ONLINE_VIEWS = {"user_activity", "item_activity"}  # what windows are copied to, unless they are served live
 ACTIVITY = (
     "n_events",
@@ -163,7 +163,7 @@ def historical(
     with feature_store.opened(database) as store:
         if bounded and not hasattr(store.config.offline_store, "at_most"):
             raise TidegateError("Feast's own offline store knows no bounds.", "Use tidegate's: feature_store.yaml.")
-        service = store.get_feature_service(SERVICE, allow_cache=True)
+        service = store.get_feature_service(SEQUENTIAL_RECOMMENDER.name, allow_cache=True)
         found = store.get_historical_features(entity_df=asked, features=service).to_df()
     return _profile(found.sort_values("row").set_index(frame.index), times)
 

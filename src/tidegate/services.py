@@ -7,7 +7,6 @@ old service is still there under its number, or the lookup says what is missing 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -15,28 +14,12 @@ import psycopg
 from tidegate import feature_store
 from tidegate.errors import BadRequest, NoLiveVersion, ServiceChanged
 from tidegate.events import DEFAULT_STREAM
-from tidegate.features import PROFILED, SERVICE
+from tidegate.families import SEQUENTIAL_RECOMMENDER, Service
 from tidegate.postgres import Database
 from tidegate.queries import queries
 
 if TYPE_CHECKING:
     from feast import FeatureService, FeatureStore
-
-
-@dataclass(frozen=True)
-class Service:
-    """A feature service as a version was trained on it."""
-
-    name: str  # with its number: sequential_recommender@v1
-    features: tuple[str, ...]  # view:feature, in any order
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what a manifest says of it."""
-        return {"name": self.name, "features": list(self.features)}
-
-
-# What training reads today; versions from before manifests named a service were trained on it too.
-TRAINED_ON = Service(SERVICE, tuple(f"user_activity:{feature}" for feature in PROFILED))
 
 
 def service_of(
@@ -50,7 +33,7 @@ def service_of(
     if row is None:
         raise _unknown(version, stream)
     said = row[0]
-    return Service(said["name"], tuple(said["features"])) if said else TRAINED_ON
+    return Service(said["name"], tuple(said["features"])) if said else SEQUENTIAL_RECOMMENDER
 
 
 def look_up(

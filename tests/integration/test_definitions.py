@@ -19,9 +19,10 @@ import pytest
 
 from tests.support.activity import Event, fold, insert, make_window, some_events, user_history
 from tests.support.feast import expected_features, feast, land, three_windows
-from tests.support.learning import deploy_version
+from tests.support.learning import add_items, deploy_version
 from tidegate import feature_store, features, services
 from tidegate.errors import BadRequest, NoLiveVersion, ServiceChanged
+from tidegate.families import FAMILIES, SEQUENTIAL_RECOMMENDER, Service
 from tidegate.postgres import Database
 from tidegate.queries import queries
 
@@ -42,6 +43,7 @@ SERVED = {
     "live_version": {"table": "serving.live_versions"},
     "user_vectors": {"table": "serving.live_user_vectors"},
     "item_vectors": {"table": "serving.live_item_vectors"},
+    "scores": {"function": "serving.scores_now"},
 }
 STOCK = ({"type": "postgres"}, {"type": "postgres"})
 OURS = (
@@ -75,7 +77,10 @@ def test_released_services_never_change(store_database: Database) -> None:
     for name, expected in RELEASED.items():
         assert {ref.partition(":")[2] for ref in found[name]} == set(expected.split())
         assert sorted(found[name.partition("@")[0]]) == sorted(found[name]), "the name without a number is the newest"
-    assert set(found[features.SERVICE]) == set(services.TRAINED_ON.features), "manifests say what training reads"
+    for family, service in FAMILIES.items():
+        assert service.name.partition("@")[0] == family
+        assert set(found[service.name]) == set(service.features), "manifests say what training reads"
+        assert sorted(found[family]) == sorted(service.features), "a family reads its newest service"
 
 
 def changed_definitions(folder: Path) -> Path:
@@ -109,7 +114,7 @@ def apply_copy(database: Database, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def trained_on(writer: psycopg.Connection[Any], service: services.Service) -> int:
+def trained_on(writer: psycopg.Connection[Any], service: Service) -> int:
     """Make a version live whose manifest names a service; return its id."""
     version = deploy_version(writer, {"item-0": [1, 0]})
     writer.execute(
@@ -126,12 +131,12 @@ def test_a_version_is_looked_up_by_its_own_service_after_the_definitions_changed
     (position,) = land(writer, windows)
     features.materialise_window_online(store_database, position)
     row = expected_features(user_history(windows, "user-0")[-1])
-    first = trained_on(writer, services.TRAINED_ON)
+    first = trained_on(writer, SEQUENTIAL_RECOMMENDER)
     before = services.look_up(store_database, ["user-0", "nobody"])
     assert before == {"user-0": pytest.approx({n: row[n] for n in features.PROFILED}), "nobody": None}
 
     apply_copy(store_database, changed_definitions(tmp_path))
-    fewer = services.Service("sequential_recommender@v2", ("user_activity:n_purchase", "user_activity:spend"))
+    fewer = Service("sequential_recommender@v2", ("user_activity:n_purchase", "user_activity:spend"))
     trained_on(writer, fewer)
 
     expected = pytest.approx({"n_purchase": row["n_purchase"], "spend": row["spend"]})
@@ -146,10 +151,10 @@ def test_a_service_that_is_gone_or_not_what_it_was_is_never_served(
         services.look_up(store_database, ["ann"])
     with pytest.raises(BadRequest, match="Version 99 does not exist"):
         services.look_up(store_database, ["ann"], 99)
-    trained_on(writer, services.Service("sequential_recommender@v9", ("user_activity:spend",)))
+    trained_on(writer, Service("sequential_recommender@v9", ("user_activity:spend",)))
     with pytest.raises(ServiceChanged, match=r"no feature service sequential_recommender@v9 .*services\.py"):
         services.look_up(store_database, ["ann"])
-    edited = services.Service(features.SERVICE, (*services.TRAINED_ON.features[:-1], "user_activity:age"))
+    edited = Service(SEQUENTIAL_RECOMMENDER.name, (*SEQUENTIAL_RECOMMENDER.features[:-1], "user_activity:age"))
     trained_on(writer, edited)
     with pytest.raises(ServiceChanged, match="not what it was: user_activity:age, user_activity:event_at"):
         services.look_up(store_database, ["ann"])
@@ -159,8 +164,8 @@ def test_versions_from_before_manifests_named_a_service_are_looked_up_by_the_fir
     store_database: Database, writer: psycopg.Connection[Any]
 ) -> None:
     deploy_version(writer, {"item-0": [1, 0]})
-    assert services.service_of(writer) == services.TRAINED_ON
-    assert one_service(writer) == features.SERVICE
+    assert services.service_of(writer) == SEQUENTIAL_RECOMMENDER
+    assert one_service(writer) == SEQUENTIAL_RECOMMENDER.name
 
 
 def one_service(writer: psycopg.Connection[Any]) -> str:
@@ -260,7 +265,7 @@ def test_the_live_version_and_its_vectors_are_features_at_once_and_in_the_past(
         back = store.get_online_features(features=wanted, entity_rows=rows).to_dict()
     assert (live["version_id"], live["user_vector"], live["item_vector"]) == ([second], [[0, 2]], [[2, 0]])
     assert (back["version_id"], back["user_vector"], back["item_vector"]) == ([first], [[0, 1]], [[1, 0]])
-    assert live["service"] == [features.SERVICE]
+    assert live["service"] == [SEQUENTIAL_RECOMMENDER.name]
     assert list(past["version_id"]) == [first, second]
     assert [list(vector) for vector in past["item_vector"]] == [[1, 0], [2, 0]]
 
@@ -278,6 +283,40 @@ def test_scores_that_were_shown_are_features(store_database: Database, writer: p
     np.testing.assert_array_equal(found["score"].astype(float), [1.0, 2.0, np.nan])
     np.testing.assert_array_equal(found["place"].astype(float), [2, 1, np.nan])
     np.testing.assert_array_equal(found["score_version"].astype(float), [version, version, np.nan])
+
+
+def test_scores_are_the_live_version_s_at_every_flip(store_database: Database, writer: psycopg.Connection[Any]) -> None:
+    add_items(writer, "tea", "cup", "pot")
+    asked = [("default", "ann", "tea"), ("default", "ann", "cup"), ("default", "bob", "tea")]
+    asked += [
+        ("default", "ann", "gone"),
+        ("no such stream", "ann", "tea"),
+        ("default", "too long" * 33, "tea"),
+    ]
+    rows = [dict(zip(("stream", "user_id", "item_id"), row, strict=True)) for row in asked]
+    wanted = ["scores:score", "scores:place", "scores:score_version"]
+    with feature_store.opened(store_database) as store:
+
+        def scored() -> list[tuple[Any, ...]]:
+            found = store.get_online_features(features=wanted, entity_rows=rows).to_dict()
+            return list(zip(found["score"], found["place"], found["score_version"], strict=True))
+
+        nothing = [(None, None, None)] * 3
+        assert scored() == [(0.0, 3, None), (0.0, 1, None), (0.0, 3, None), *nothing], "no version yet"
+        first = deploy_version(writer, {"tea": [1, 0], "cup": [0.5, 0]}, {"ann": [2, 0]})
+        of_first = [(2.0, 1, first), (1.0, 2, first), (0.0, 3, first), *nothing]
+        assert scored() == of_first
+        second = deploy_version(writer, {"tea": [1, 0], "cup": [3, 0]}, {"ann": [2, 0]})
+        assert scored() == [(2.0, 2, second), (6.0, 1, second), (0.0, 3, second), *nothing]
+        shown = {item: (score, place) for place, item, score in rank(writer, "ann")}
+        assert [row[:2] for row in scored()[:2]] == [shown["tea"], shown["cup"]]
+        writer.execute("select learning.deploy(%s, 'back')", [first])
+        assert scored() == of_first
+
+
+def rank(writer: psycopg.Connection[Any], user: str) -> list[tuple[Any, ...]]:
+    """Return place, item and score of what would be shown."""
+    return writer.execute("select place, item_id, score from serving.rank(%s, 10, 'default')", [user]).fetchall()
 
 
 def test_feast_monitors_every_view_with_rows(store_database: Database, writer: psycopg.Connection[Any]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.support.learning import deploy_version
 from tests.support.processes import tidegate
 from tidegate import doctor
 from tidegate.doctor import Finding, check_disk, check_weights, examine, sha256
@@ -131,3 +132,17 @@ def role_without_rights(connection: psycopg.Connection) -> Iterator[str]:
         yield "stranger"
     finally:
         connection.execute("drop owned by stranger; drop role stranger")
+
+
+def test_a_live_version_whose_feature_service_is_gone_fails(database: Database, connection: psycopg.Connection):
+    assert examined(database)["services"].state == "warn", "definitions were never applied"
+    connection.execute("create schema if not exists feast")
+    connection.execute("create table feast.feature_services (feature_service_name text, project_id text)")
+    connection.execute("insert into feast.feature_services values ('sequential_recommender@v1', 'somebody else''s')")
+    version = deploy_version(connection, {"tea": [1, 0]})
+    finding = examined(database)["services"]
+    assert finding.state == "fail"
+    assert finding.says.endswith(f"sequential_recommender@v1, which live versions were trained on: {version}")
+    assert "feature_repo/services.py" in finding.mend
+    connection.execute("insert into feast.feature_services values ('sequential_recommender@v1', 'tidegate')")
+    assert examined(database)["services"].state == "ok"

@@ -16,8 +16,8 @@ from tests.support.learning import one
 from tests.support.processes import tidegate
 from tests.support.shop import Shop
 from tidegate.errors import BadRequest
+from tidegate.families import SEQUENTIAL_RECOMMENDER
 from tidegate.postgres import Database
-from tidegate.services import TRAINED_ON
 from workers.increment import Learner
 from workers.replay import replay
 
@@ -106,7 +106,7 @@ def test_a_parked_window_is_in_no_later_version_until_it_is_retried(story: Story
 
 def test_the_manifest_names_all_that_it_takes(story: Story) -> None:
     said = one(story.connection, "select manifest from learning.versions where number = 3")
-    assert said["service"] == TRAINED_ON.as_json()
+    assert said["service"] == SEQUENTIAL_RECOMMENDER.as_json()
     assert {"windows", "replayed", "excluded", "read", "seed", "settings", "code", "libraries", "device"} <= set(said)
     assert all(len(window["content_hash"]) == 64 for window in said["windows"])
     assert said["parent_hash"] == one(
