@@ -42,11 +42,12 @@ class EventLog:
     about: ItemTexts
     repeats: bool = True  # False: what a user took is never taken again, and leaves the race
     sessions: bool = False  # True: a timeline is one visit, and nothing is known of who made it
+    known_only: bool = False  # True: what nobody had taken before a window is not asked for in it
 
     def __post_init__(self) -> None:
         if np.any(np.diff(self.time) < 0):
             raise TimelineError("the events of a log are not in order of time; sort them first")
-        if np.any(np.diff(self.about.born) < 0):
+        if np.any(self.about.born[1:] < self.about.born[:-1]):
             raise TimelineError("the items of a log are not in order of birth; number them by it")
 
     def __len__(self) -> int:

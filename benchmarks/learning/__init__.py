@@ -1,0 +1,1 @@
+"""Which method learns best, window after window, on real data."""
