@@ -73,8 +73,12 @@ def ranks_of(scores: np.ndarray, row: np.ndarray, item: np.ndarray) -> np.ndarra
 
 
 def gains(ranked: RankedEvents) -> dict[str, np.ndarray]:
-    """Return what each event earns (M,) under each metric; one event has one right answer, so recall is a hit."""
-    r = ranked.rank
+    """Return what each event earns (M,) under each metric."""
+    return earned(ranked.rank)
+
+
+def earned(r: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what each rank (M,) earns under each metric; one event has one right answer, so recall is a hit."""
     return {
         "recall@1": (r <= 1) * 1.0,
         "recall@10": (r <= 10) * 1.0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class Method(Protocol):
         """
 
 
+@runtime_checkable
 class Clicks(Protocol):
     """A method that also says how probable an interaction is."""
 

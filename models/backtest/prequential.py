@@ -7,19 +7,21 @@ recommendation"), and items that a user has taken leave the race only where nobo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf
 
 import numpy as np
 
-from models.backtest.contract import Method
+from models.backtest import answers
+from models.backtest.contract import Clicks, Method
 from models.backtest.cost import Cost, Meter
 from models.backtest.log import EventLog
 from models.batches import MOST_SCORES
 from models.errors import NoScore, TimelineError
 from models.evaluation import Scorer, ranks_of
 from models.histories import Queries, spans, target_queries
+from models.timelines import Catalogue
 
 BASE_SHARE = 0.7  # of the time span
 WINDOWS = 10
@@ -61,16 +63,7 @@ class Judged:
     learning: Cost
     after: np.ndarray | None = None  # (A,) int64, ranks of some of its events just after it was learned
     back: np.ndarray | None = None  # (B,) int64, ranks of the same events of the window BACK windows ago, today
-    answers: Answers | None = None  # of a click head
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Hold what a click head said of items that were taken, and of as many that were drawn."""
-
-    user: np.ndarray  # (2M,) int64, index into the log's users
-    taken: np.ndarray  # (2M,) bool
-    probability: np.ndarray  # (2M,) float64
+    said: answers.Answers | None = None  # by a click head, before it learned the window
 
 
 @dataclass
@@ -106,61 +99,71 @@ def cut_at(log: EventLog, edges: Sequence[float] | np.ndarray) -> tuple[Window, 
     )
 
 
-def replay(
-    method: Method, log: EventLog, windows: Sequence[Window], look_back: bool = True, ask: Ask | None = None
-) -> Iterator[Course]:
+def replay(method: Method, log: EventLog, windows: Sequence[Window], look_back: bool = True) -> Iterator[Course]:
     """Take a method through the windows and yield its course after the base and after each window.
 
     With `look_back`, some events of each window are ranked once more when it was learned and BACK windows later.
-    `ask` asks a click head about the window before it is learned.
     """
     with Meter() as base:
         method.learn(log.before(windows[0].start), 0)
     course = Course(base.cost)
     yield course
     for window in windows:
-        course.judged.append(judge(method, log, window, ask))
+        course.judged.append(judge(method, log, window))
         if look_back:
             course.judged[-1] = looked_back(method, log, course.judged)
         yield course
 
 
-Ask = Callable[[Method, EventLog, Window], Answers | None]
-
-
-def judge(method: Method, log: EventLog, window: Window, ask: Ask | None = None) -> Judged:
+def judge(method: Method, log: EventLog, window: Window) -> Judged:
     """Rank the events of a window, then learn them."""
     with Meter() as scoring:
         ranks = rank_window(method, log, window)
-    answers = ask(method, log, window) if ask else None
+    said = ask(method, log, window)
     with Meter() as learning:
         if window.stop > window.start:
             method.learn(log.before(window.stop), window.start)
-    return Judged(window, ranks, scoring.cost, learning.cost, answers=answers)
+    return Judged(window, ranks, scoring.cost, learning.cost, said=said)
+
+
+def ask(method: Method, log: EventLog, window: Window) -> answers.Answers | None:
+    """Ask the method's click head, where it has one and there is something to ask about."""
+    if window.stop == window.start or not isinstance(method, Clicks):
+        return None
+    past = log.before(window.stop)
+    return answers.ask(method, past, window_queries(past, window)[0], window.number)
 
 
 def looked_back(method: Method, log: EventLog, judged: Sequence[Judged]) -> Judged:
-    """Return the last window's judgement with the ranks that the method gives to what it has learned."""
+    """Return the last window's judgement with the ranks that the method gives to what it has learned.
+
+    Items that were born since an earlier window are in the catalogue, but took no part in what happened then.
+    """
     last = judged[-1]
+    today = log.before(last.window.stop).catalogue
     after = rank_window(method, log, last.window, ASKED_AGAIN).rank
     earlier = judged[-1 - BACK].window if len(judged) > BACK else None
-    back = None if earlier is None else rank_window(method, log, earlier, ASKED_AGAIN).rank
-    return Judged(last.window, last.ranks, last.scoring, last.learning, after, back, last.answers)
+    back = None if earlier is None else rank_window(method, log, earlier, ASKED_AGAIN, today).rank
+    return replace(last, after=after, back=back)
 
 
-def rank_window(method: Method, log: EventLog, window: Window, most: int | None = None) -> Ranks:
+def rank_window(
+    method: Method, log: EventLog, window: Window, most: int | None = None, catalogue: Catalogue | None = None
+) -> Ranks:
     """Rank every event of a window, or those of at most `most` of its moments, spread evenly over the users.
 
-    Raises NoScore where a score is no number.
+    Without `catalogue`, the method is asked about the items alive at the end of the window. Raises NoScore where a
+    score is no number.
     """
     past = log.before(window.stop)
+    catalogue = catalogue or past.catalogue
     queries, event = window_queries(past, window)
     if most is not None and len(queries) > most:
         queries = queries[np.linspace(0, len(queries) - 1, most).astype(np.int64)]
     if not len(queries):
         nothing = np.zeros(0, dtype=np.int64)
-        return Ranks(nothing, nothing, nothing, np.zeros(len(past.catalogue), dtype=np.int64))
-    return rank_queries(method.scorer(past.catalogue), past, queries, event)
+        return Ranks(nothing, nothing, nothing, np.zeros(len(catalogue), dtype=np.int64))
+    return rank_queries(method.scorer(catalogue), past, queries, event, window.start)
 
 
 def window_queries(past: EventLog, window: Window) -> tuple[Queries, np.ndarray]:
@@ -182,9 +185,9 @@ def timeline_positions(log: EventLog, start: int) -> np.ndarray:
     return chosen[np.argsort(log.user[chosen], kind="stable")]
 
 
-def rank_queries(scorer: Scorer, log: EventLog, queries: Queries, event: np.ndarray) -> Ranks:
-    """Rank the events of the queries against all items alive at each moment."""
-    query, place = asked(log, queries, event)
+def rank_queries(scorer: Scorer, log: EventLog, queries: Queries, event: np.ndarray, start: int) -> Ranks:
+    """Rank the events of the queries against all items alive at each moment; their window begins at `start`."""
+    query, place = asked(log, queries, start)
     item = queries.histories.items[place]
     first = np.searchsorted(query, np.arange(len(queries) + 1))  # where the targets of a query begin
     race = Race(log, queries)
@@ -198,12 +201,12 @@ def rank_queries(scorer: Scorer, log: EventLog, queries: Queries, event: np.ndar
     return Ranks(event[place], ranks, race.alive[query], shown)
 
 
-def asked(log: EventLog, queries: Queries, event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def asked(log: EventLog, queries: Queries, start: int) -> tuple[np.ndarray, np.ndarray]:
     """Return (query (M,), place in the histories (M,)) of the events that are to be found."""
     query, place = queries.target_events()
-    if log.known_only and len(place):
+    if log.known_only:
         known = np.zeros(len(log.catalogue), dtype=bool)
-        known[log.item[: event[place].min()]] = True
+        known[log.item[:start]] = True
         kept = known[queries.histories.items[place]]
         query, place = query[kept], place[kept]
     return query, place
