@@ -40,8 +40,8 @@ class Pair:
         self.store = store
         self._loop = loop
         loop.run(store.initialize())
-        self.stock = self._client(feature_server.get_app(store))
         self.ours = self._client(create_app(store))
+        self.stock = self._client(feature_server.get_app(store))
 
     def both(self, path: str, body: Any, **options: Any) -> tuple[httpx.Response, httpx.Response]:
         """Return what both answer to a POST."""
@@ -185,6 +185,33 @@ def test_the_short_way_is_taken(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> 
     answer = pair.run(pair.ours.post("/get-online-features", json={"entities": USER, "feature_service": "ranking"}))
     assert answer.status_code == 200
     assert answer.json()["results"][0]["values"] == USER["user_id"]
+
+
+@pytest.fixture
+def guarded(repository: Path) -> Iterator[Pair]:
+    """Both servers on a store whose feature_store.yaml asks who is there."""
+    from feast import FeatureStore
+    from feast.permissions.auth_model import OidcAuthConfig
+    from feast.permissions.security_manager import no_security_manager
+
+    store = FeatureStore(repo_path=str(repository))
+    store.config.auth = {"type": "oidc", "client_id": "shop", "auth_discovery_url": "http://127.0.0.1:1/nothing"}
+    assert isinstance(store.config.auth_config, OidcAuthConfig)
+    with asyncio.Runner() as loop:
+        made = Pair(store, loop)
+        yield made
+        made.close()
+    no_security_manager()
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer nonsense"}])
+def test_nobody_is_answered_without_the_authentication_that_the_settings_ask_for(
+    guarded: Pair, headers: dict[str, str]
+) -> None:
+    asked = {"entities": USER, "features": ["profile:spend"]}
+    stock, ours = guarded.both("/get-online-features", asked, headers=headers)
+    assert (ours.status_code, ours.json()) == (stock.status_code, stock.json())
+    assert ours.status_code == 401
 
 
 def test_every_route_of_feast_is_there(pair: Pair) -> None:

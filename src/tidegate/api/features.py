@@ -54,7 +54,7 @@ class FeatureServer:
         async with self._opening:
             if self._app is None:
                 app = await run_in_threadpool(make_app, client)
-                await self._closing.enter_async_context(app.router.lifespan_context(app))
+                await self._closing.enter_async_context(app.lifespan())
                 self._app = app
 
 

@@ -128,6 +128,16 @@ class TidegateOnlineStore(OnlineStore):
         found = await self.connections(config).run_async(lambda used: _fetch_async(used, request.plan, request.values))
         return _response(request, found)
 
+    def reading(self, config: Any, features: Any, registry: Any, project: str, full_names: bool) -> Plan | None:
+        """Return how to read a set of features; None for what only Feast's own way can answer."""
+        return self._known(config, features, registry, project, full_names).plan
+
+    async def read_async(self, config: Any, plan: Plan, keys: KeyValues) -> list[Block]:
+        """Return the features of a plan for keys that are on the wire, one block a view: an answer without its keys."""
+        return _answer(
+            plan, await self.connections(config).run_async(lambda used: _fetch_async(used, plan, keys)), keys
+        )
+
     def _request(
         self, config: Any, features: Any, rows: KeyValues, registry: Any, project: str, options: tuple[bool, bool]
     ) -> _Request | None:

@@ -17,39 +17,38 @@ import orjson
 from feast.feature_server_utils import _STATUS_NAMES, _value_to_native
 from feast.value_type import ValueType
 
-from tidegate.stores.online_response import Vector, seconds
+from tidegate.stores.online_response import Block, seconds
+from tidegate.stores.types import ColumnType
 
 EPOCH = b'"1970-01-01T00:00:00Z"'  # "no time": entities, and rows that were not found
+STATUSES = {status: orjson.dumps(name) for status, name in _STATUS_NAMES.items()}
 Column = Sequence[Any]
 Times = Sequence[datetime | None]
 
 
-def encode(vectors: Sequence[Vector]) -> bytes:
+def encode(blocks: Sequence[Block]) -> bytes:
     """Return the body of an answer."""
-    known: dict[tuple[int, int], bytes] = {}
-    results = b",".join([b'{"values":' + orjson.dumps(written(vector)) + rest(vector, known) for vector in vectors])
-    names = orjson.dumps([vector.name for vector in vectors])
-    return b'{"results":[' + results + b'],"metadata":{"feature_names":' + names + b"}}"
+    names = [name for block in blocks for name in block.names]
+    results = [result for block in blocks for result in written_block(block)]
+    return orjson.dumps({"results": results, "metadata": {"feature_names": names}})
 
 
-def rest(vector: Vector, known: dict[tuple[int, int], bytes]) -> bytes:
-    """Return what follows the values: statuses and times, which the features of a view share."""
-    shared = id(vector.statuses), id(vector.times)
-    found = known.get(shared)
-    if found is None:
-        statuses = orjson.dumps([_STATUS_NAMES[status] for status in vector.statuses])
-        times = written_times(vector.times)
-        found = known[shared] = b',"statuses":' + statuses + b',"event_timestamps":' + times + b"}"
-    return found
+def written_block(block: Block) -> list[dict[str, Any]]:
+    """Return the results of a block's features; what the rows of a view share is written once."""
+    statuses = orjson.Fragment(written_statuses(block.statuses))
+    times = orjson.Fragment(written_times(block.times))
+    return [
+        {"values": written(kind, column), "statuses": statuses, "event_timestamps": times}
+        for kind, column in zip(block.types, block.columns, strict=True)
+    ]
 
 
-def written(vector: Vector) -> Column:
+def written(kind: ColumnType, column: Column) -> Column:
     """Return the values of a column in JSON's types."""
-    write = WRITERS.get(vector.type.value_type.value)
+    write = WRITERS.get(kind.number)
     if write is not None:
-        return write(vector.values)
-    to_proto = vector.type.to_proto
-    return [None if value is None else _value_to_native(to_proto(value)) for value in vector.values]
+        return write(column)
+    return [None if value is None else _value_to_native(kind.to_proto(value)) for value in column]
 
 
 def plain(column: Column) -> Column:
@@ -62,6 +61,8 @@ def numbers(column: Column) -> Column:
 
     One sum finds whether there is such a thing, in the time of a glance at each value.
     """
+    if len(column) == 1:
+        return column if column[0] is None or isfinite(column[0]) else [number(column[0])]
     if isfinite(sum(filter(None, column))):
         return column
     return [number(value) for value in column]
@@ -105,6 +106,11 @@ WRITERS: dict[int, Callable[[Column], Column]] = {  # by number: the hash of an 
         (ValueType.BYTES, each(lambda value: b64encode(value).decode("ascii"))),
     )
 }
+
+
+def written_statuses(statuses: bytes) -> bytes:
+    """Return the names of statuses."""
+    return b"[" + b",".join([STATUSES[status] for status in statuses]) + b"]"
 
 
 def written_times(times: Times) -> bytes:

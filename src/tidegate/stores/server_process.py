@@ -15,6 +15,7 @@ from feast import metrics as feast_metrics
 from gunicorn.app.base import BaseApplication
 
 from tidegate.stores.server import REFRESH_SECONDS, create_app
+from tidegate.stores.server_worker import FeatureWorker
 
 GRACE_SECONDS = 30  # for requests that are being answered when it is told to stop
 
@@ -34,7 +35,7 @@ class FeatureServer(BaseApplication):
     def load_config(self) -> None:
         """Tell gunicorn what it needs to know."""
         settings = {
-            "worker_class": "uvicorn_worker.UvicornWorker",
+            "worker_class": FeatureWorker,
             "preload_app": False,  # everything is opened after the fork
             "graceful_timeout": GRACE_SECONDS,
             "timeout": 120,  # a worker that hangs is replaced; importing alone takes seconds on a busy machine

@@ -8,24 +8,23 @@ once for each version of the registry that this process holds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import orjson
-from feast import FeatureService, FeatureStore, feature_server, utils
-from feast import metrics as feast_metrics
+from feast import FeatureService, FeatureStore
 from feast.infra.feature_servers.base_config import MetricsConfig
 from feast.value_type import ValueType
 from starlette.concurrency import run_in_threadpool
 
-ROUTE = "/get-online-features"
-REQUESTS = {
-    status: feast_metrics.request_count.labels(endpoint=ROUTE, status=status) for status in ("success", "error")
-}
+from tidegate.stores import online_read
+from tidegate.stores.online import TidegateOnlineStore
+from tidegate.stores.online_response import Block
+from tidegate.stores.server_figures import Figures
+from tidegate.stores.types import ColumnType
+
 SHAPES = 1_000  # remembered; who sends more makes them up
 Entities = dict[str, list[Any]]
 
@@ -54,33 +53,16 @@ class Asked(NamedTuple):
 class Plan:
     """What the registry says of a shape."""
 
-    features: FeatureService | list[str]
-    keys: dict[str, ValueType]  # the join keys that a request has to name, and their types
-    plain: bool  # no on-demand view, no view without an entity
-    seconds: Any  # the figure of Feast's metrics that takes the time of such requests
+    reading: online_read.Plan | None  # None: only Feast's own way can answer
+    keys: dict[str, ColumnType]  # the join keys that a request has to name
+    views: tuple[str, ...]  # in the answer's order
+    figures: Figures
 
     def fits(self, entities: Entities) -> bool:
         """Tell whether a request names exactly the keys, in their types; for anything else ask Feast."""
-        return (
-            self.plain
-            and entities.keys() == self.keys.keys()
-            and all(FITS[kind](entities[key]) for key, kind in self.keys.items())
+        return entities.keys() == self.keys.keys() and all(
+            FITS[key.number](entities[name]) for name, key in self.keys.items()
         )
-
-    @contextmanager
-    def counted(self, rows: int) -> Iterator[None]:
-        """Count a request in Feast's own metrics, as its route does, without looking their labels up."""
-        if not feast_metrics._config.request:  # noqa: SLF001  # the switch of Feast's metrics
-            yield
-            return
-        feast_metrics.track_online_features_entities(rows)
-        began, outcome = perf_counter(), "error"
-        try:
-            yield
-            outcome = "success"
-        finally:
-            REQUESTS[outcome].inc()
-            self.seconds.observe(perf_counter() - began)
 
 
 def of_integers(values: list[Any]) -> bool:
@@ -93,7 +75,10 @@ def of_texts(values: list[Any]) -> bool:
     return set(map(type, values)) == {str} and "\0" not in "".join(values)
 
 
-FITS: dict[ValueType, Callable[[list[Any]], bool]] = {ValueType.INT64: of_integers, ValueType.STRING: of_texts}
+FITS: dict[int, Callable[[list[Any]], bool]] = {  # by the number of the key's type
+    ValueType.INT64.value: of_integers,
+    ValueType.STRING.value: of_texts,
+}
 
 
 def read(body: bytes) -> Asked | None:
@@ -126,11 +111,18 @@ def usual_entities(entities: Any) -> bool:
     return len(lengths) == 1 and 0 not in lengths
 
 
+def views_of(reading: online_read.Plan | None) -> tuple[str, ...]:
+    """Return the names of a plan's views in the answer's order."""
+    parts = [] if reading is None else [part for read in reading.reads for part in read.parts]
+    return tuple(part.version.view for part in sorted(parts, key=lambda part: part.order))
+
+
 class Plans:
     """The plans of one store, as of the registry that it holds."""
 
-    def __init__(self, store: FeatureStore) -> None:
+    def __init__(self, store: FeatureStore, online: TidegateOnlineStore) -> None:
         self._store = store
+        self._online = online
         self._as_of: datetime | None = None
         self._plans: dict[Shape, Plan] = {}
         self._refreshing = asyncio.Lock()
@@ -147,6 +139,10 @@ class Plans:
             plan = self._plans[shape] = await run_in_threadpool(self._make, shape)
         return plan
 
+    async def read(self, reading: online_read.Plan, entities: Entities) -> list[Block]:
+        """Return the features of entities that fit a plan, one block a view."""
+        return await self._online.read_async(self._store.config, reading, entities)
+
     async def _current(self) -> datetime | None:
         """Return the age of the registry; one past its lifetime is read again, by one request, off the loop."""
         registry = self._store.registry
@@ -157,24 +153,11 @@ class Plans:
         return getattr(registry, "cached_registry_proto_created", None)
 
     def _make(self, shape: Shape) -> Plan:
-        features = self._features(shape)
-        context = utils._get_cached_request_context(  # noqa: SLF001  # what Feast's own server asks
-            self._store.registry, self._store.project, features, shape.full_names
-        )
-        _, on_demand, _, keys, _, _, _, request_data, without_entity = context
-        return Plan(
-            features=features,
-            keys=keys,
-            plain=not (on_demand or request_data or without_entity) and FITS.keys() >= set(keys.values()),
-            seconds=self._seconds(features),
-        )
-
-    def _seconds(self, features: FeatureService | list[str]) -> Any:
-        asked, views = feature_server._resolve_feature_counts(features)  # noqa: SLF001  # the labels of Feast's route
-        features_asked = feature_server.bin_feature_count(int(asked), self._bins)
-        return feast_metrics.request_latency.labels(
-            endpoint=ROUTE, feature_count=features_asked, feature_view_count=views
-        )
+        store, features = self._store, self._features(shape)
+        reading = self._online.reading(store.config, features, store.registry, store.project, shape.full_names)
+        keys = {} if reading is None else reading.keys
+        plain = FITS.keys() >= {key.number for key in keys.values()}
+        return Plan(reading if plain else None, keys, views_of(reading), Figures(features, self._bins))
 
     def _features(self, shape: Shape) -> FeatureService | list[str]:
         if shape.service:

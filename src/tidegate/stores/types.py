@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
+from functools import cached_property, partial
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -38,6 +38,11 @@ class ColumnType:
     restore: Way  # wire -> proto
     load: Way | None = None  # wire -> Python; None: they are the same
     plain: bool = False  # the field's content is the wire form
+
+    @cached_property
+    def number(self) -> int:
+        """The Feast type's number: to ask an enumeration's member for it, or to hash one, is slow."""
+        return int(self.value_type.value)
 
     def to_wire(self, value: Any) -> Any:
         """Return a proto as it goes into the column; None for NULL."""
