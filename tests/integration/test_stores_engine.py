@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import clone, drop
-from tests.support.feast_worlds import OURS, STOCK, hours, store_on
+from tests.support.feast_worlds import OURS, STOCK, hours, reached, store_on
 from tests.support.online import close
 from tidegate.postgres import Database
 
@@ -21,6 +21,7 @@ from feast import BatchFeatureView, Entity, FeatureView, Field, ValueType  # noq
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource  # noqa: E402
 from feast.types import Array, Bool, Float32, Float64, Int32, Int64, Json, String, UnixTimestamp  # noqa: E402
 
+from tidegate.stores import engine_batches  # noqa: E402
 from tidegate.stores.engine import TidegateComputeEngine  # noqa: E402
 from tidegate.stores.offline import transport  # noqa: E402
 
@@ -49,6 +50,16 @@ pairs = FeatureView(name="pairs", entities=[user, thing], ttl=timedelta(0), sour
 documents = FeatureView(
     name="documents", entities=[user], ttl=timedelta(0), source=source, schema=[Field(name="document", dtype=Json)]
 )
+alone = FeatureView(
+    name="alone", entities=[], ttl=timedelta(0), source=source, schema=[Field(name="counted", dtype=Int64)]
+)
+narrow = FeatureView(
+    name="narrow", entities=[user], ttl=timedelta(0), source=source, schema=[Field(name="ratio", dtype=Float32)]
+)
+vectors = FeatureView(
+    name="vectors", entities=[user], ttl=timedelta(0), source=source,
+    schema=[Field(name="scores", dtype=Array(Float64), vector_index=True, vector_length=2)],
+)  # fmt: skip
 doubled = BatchFeatureView(
     name="doubled", entities=[user], ttl=timedelta(0), source=source, schema=[Field(name="twice", dtype=Int64)],
     online=True, mode="pandas", udf=lambda frame: frame.assign(twice=frame["counted"] * 2), udf_string="",
@@ -65,7 +76,7 @@ class World:
         ours = {"type": ONLINE, "db_schema": "ours"}
         self.ours = store_on(database, folder / "ours", OURS, ours, batch_engine=ENGINE)
         for store in (self.stock, self.ours):
-            store.apply([user, thing, pairs, documents])
+            store.apply([user, thing, pairs, documents, alone, narrow, vectors])
 
     def rows(self, *rows: tuple[Any, ...]) -> None:
         """Replace what happened, and forget what is online."""
@@ -169,21 +180,67 @@ def test_no_row_visits_the_client(world: World, monkeypatch: pytest.MonkeyPatch)
     assert world.online(world.ours, (1, "a"))[0]["counted"] == 1
 
 
-def test_what_needs_python_goes_feasts_own_way(world: World, by_python: list[str]) -> None:
+def test_what_a_function_computes_goes_feasts_own_way(world: World, by_python: list[str]) -> None:
     world.rows(row(1, "a", 1, visits=4))
     world.ours.apply([doubled])
     world.materialise(0, 5, world.ours, views=("documents", "doubled"))
     asked = world.ours.get_online_features(["documents:document", "doubled:twice"], [{"user_id": 1}]).to_dict()
-    assert sorted(by_python) == ["documents", "doubled"]
+    assert by_python == ["doubled"]
     assert (asked["document"], asked["twice"]) == ([{"a": 1}], [8])
 
 
-def test_another_online_store_is_filled_feasts_own_way(world: World, by_python: list[str], tmp_path: Path) -> None:
+def test_a_view_without_entities_has_one_row_where_the_plain_engine_fails(world: World, by_python: list[str]) -> None:
+    world.rows(row(1, "a", 1, visits=1), row(2, "b", 3, visits=3), row(3, "c", 2, visits=2))
+    with pytest.raises(ValueError, match="__dummy_id not found"):
+        world.materialise(0, 5, world.stock, views=("alone",))
+    world.materialise(0, 5, world.ours, views=("alone",))
+    beside_another = world.ours.get_online_features(["alone:counted", "narrow:ratio"], [{"user_id": 1}]).to_dict()
+    assert beside_another["counted"] == [3]
+    assert by_python == ["alone"], "for Feast's own store only"
+
+
+def test_what_the_database_refuses_is_what_python_makes_of_it(world: World, by_python: list[str]) -> None:
+    world.rows(row(1, "a", 1, ratio=1e300), row(2, "a", 1, ratio=0.1))
+    world.materialise(0, 5, views=("narrow",))
+    asked = [{"user_id": 1}, {"user_id": 2}]
+    stock, ours = (store.get_online_features(["narrow:ratio"], asked).to_dict() for store in (world.stock, world.ours))
+    assert by_python == ["narrow"], "for Feast's own store only"
+    assert ours == stock
+    assert ours["ratio"][0] == float("inf")
+
+
+def test_a_vector_of_another_length_than_promised_is_refused(world: World) -> None:
+    world.rows(row(1, "a", 1, scores=[1.0, 2.0]), row(2, "a", 1, scores=[1.0]))
+    for store in (world.stock, world.ours):
+        with pytest.raises(ValueError, match="Vector length 1 does not match"):
+            world.materialise(0, 5, store, views=("vectors",))
+
+
+def test_a_source_in_another_database_is_read_in_batches(
+    world: World, by_python: list[str], server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.rows(*(row(n % 50, "a", n / 100, visits=n) for n in range(200)), (None, *row(3, "a", 1)[1:]))
+    monkeypatch.setattr(engine_batches, "BLOCK", 500)
+    far = clone(server, "feast_engine_far", "template0")
+    try:
+        store = store_on(world.database, tmp_path, OURS, {**reached(far), "type": ONLINE}, batch_engine=ENGINE)
+        store.apply([user, thing, pairs])
+        world.materialise(0, 5, store)
+        world.materialise(0, 1, store)
+        found = world.online(store, *((n, "a") for n in range(50)))
+        assert [one["counted"] for one in found] == list(range(150, 200)), "the newest, even after a backfill"
+        assert by_python == []
+        close(store)
+    finally:
+        drop(server, far)
+
+
+def test_another_online_store_is_filled_in_batches(world: World, by_python: list[str], tmp_path: Path) -> None:
     world.rows(row(1, "a", 1, visits=4))
     mixed = store_on(world.database, tmp_path, OURS, {"type": STOCK, "db_schema": "mixed"}, batch_engine=ENGINE)
     mixed.apply([user, thing, pairs])
     world.materialise(0, 5, mixed)
-    assert (by_python, world.online(mixed, (1, "a"))[0]["counted"]) == (["pairs"], 4)
+    assert (by_python, world.online(mixed, (1, "a"))[0]["counted"]) == ([], 4)
     close(mixed)
 
 

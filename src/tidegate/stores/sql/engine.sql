@@ -1,16 +1,40 @@
--- The batch engine's statement. What stands in braces is put in as identifiers and expressions.
+-- The batch engine's statements. What stands in braces is put in as identifiers and expressions.
 
--- materialise --
--- The newest row of each key within a closed range into an online table, never over a newer one: the guard of the
--- online store's own writes.
-insert into {table} as kept ({columns})
+-- newest --
+-- The newest row of each key within a closed range.
 select distinct on ({keys}) {values}
   from {source} s
  where {timestamp} between {first} and {last} and {known}
  order by {keys}, {newest_first}
+
+-- materialise --
+-- The newest rows into an online table, never over newer ones: the guard of the online store's own writes.
+insert into {table} as kept ({columns})
+{newest}
     on conflict ({primary_key}) do update
    set {sets}
  where kept.{kept_timestamp} is null
     or excluded.{kept_timestamp} > kept.{kept_timestamp}
     or (excluded.{kept_timestamp} = kept.{kept_timestamp}
         and coalesce(excluded.{kept_created} >= kept.{kept_created}, true))
+
+-- short_names --
+-- Types by number with their short names; an enum is just that, whatever it is called.
+select t.oid::bigint,
+       case when t.typtype = 'e' then 'enum' when element.typtype = 'e' then '_enum' else t.typname::text end
+  from pg_type t
+  left join pg_type element on element.oid = t.typelem and t.typlen = -1
+ where t.oid = any(%s)
+
+-- seconds_of_list --
+-- The times of a list in whole seconds.
+case when {list} is not null then
+    (select coalesce(array_agg(date_trunc('second', each.moment) order by each.number), '{{}}')
+       from unnest({list}) with ordinality each (moment, number))
+end
+
+-- set_of_list --
+-- The values of a list, each once.
+case when {list} is not null then
+    (select coalesce(array_agg(distinct each.value), '{{}}') from unnest({list}) each (value) where each.value is not null)
+end
