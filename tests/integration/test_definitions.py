@@ -144,6 +144,21 @@ def test_a_version_is_looked_up_by_its_own_service_after_the_definitions_changed
     assert services.look_up(store_database, ["user-0", "nobody"], first) == before
 
 
+@pytest.mark.usefixtures("stock")
+def test_versions_are_looked_up_on_feasts_own_stores_as_of_the_last_window(
+    store_database: Database, writer: psycopg.Connection[Any]
+) -> None:
+    window = some_events(15, 40)
+    (position,) = land(writer, [window])
+    version = trained_on(writer, SEQUENTIAL_RECOMMENDER)
+    assert services.look_up(store_database, ["user-0"]) == {"user-0": None}, "the window was not copied yet"
+    features.materialise_window_online(store_database, position)
+    insert(writer, some_events(16, 40))  # in no window yet
+    row = expected_features(user_history([window], "user-0")[-1])
+    expected = {"user-0": pytest.approx({name: row[name] for name in features.PROFILED})}
+    assert services.look_up(store_database, ["user-0"], version) == expected
+
+
 def test_a_service_that_is_gone_or_not_what_it_was_is_never_served(
     store_database: Database, writer: psycopg.Connection[Any]
 ) -> None:
@@ -233,6 +248,8 @@ def test_ranking_features_say_what_a_user_with_an_item_is_worth_at_a_moment(
         else:
             for entity in ("user", "item"):
                 write_window(store, writer, entity, position)
+        live = store.get_online_features(["live_version:version_number"], [{"stream": "default"}]).to_dict()
+        assert live["version_number"] == [1]
         service = store.get_feature_service("ranker@v1")
         online = store.get_online_features(features=service, entity_rows=rows).to_dict()
         historical = store.get_historical_features(entity_df=frame, features=service).to_df().sort_values("row")
@@ -319,11 +336,16 @@ def rank(writer: psycopg.Connection[Any], user: str) -> list[tuple[Any, ...]]:
     return writer.execute("select place, item_id, score from serving.rank(%s, 10, 'default')", [user]).fetchall()
 
 
-def test_feast_monitors_every_view_with_rows(store_database: Database, writer: psycopg.Connection[Any]) -> None:
+def test_feast_monitors_every_view_its_vectors_apart(store_database: Database, writer: psycopg.Connection[Any]) -> None:
     land(writer, [some_events(17, 60)])
+    add_items(writer, "tea")
     deploy_version(writer, {"tea": [1, 0]}, {"ann": [0, 1]})
+    writer.execute("update catalogue.items set category = 'drinks', price = 3")
+    writer.execute("select * from serving.recommend('ann', 1)")
     assert "Status: completed" in feast(store_database, "monitor", "run")
-    found = writer.execute(
-        "select distinct feature_view_name from feast.feast_monitoring_feature_metrics where row_count > 0"
-    ).fetchall()
-    assert {name for (name,) in found} >= {"user_activity", "item_activity", "user_item_activity", "live_version"}
+    figures = "select distinct feature_view_name, feature_name from feast.feast_monitoring_feature_metrics"
+    found = writer.execute(f"{figures} where row_count > 0".encode()).fetchall()
+    with feature_store.opened(store_database) as store:
+        views = {(view.name, field.name) for view in store.list_feature_views() for field in view.features}
+    vectors = {("user_vectors", "user_vector"), ("item_vectors", "item_vector")}
+    assert set(found) == views - vectors

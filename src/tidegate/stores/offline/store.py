@@ -6,7 +6,7 @@ It reads and writes Feast's own `PostgreSQLSource`, so no definition changes: on
       type: tidegate.stores.offline.TidegateOfflineStore
       host: ...            # as with `type: postgres`
 
-Data-quality metrics (`feast monitor`) are those of Feast's own store.
+Data-quality metrics (`feast monitor`) are those of Feast's own store, which takes arrays for numbers and fails.
 """
 
 from __future__ import annotations
@@ -136,6 +136,16 @@ class TidegateOfflineStore(PostgreSQLOfflineStore):
             send(connection, name_of(target), rows, [types.get(name, "text") for name in rows.column_names])
         if progress:
             progress(table.num_rows)
+
+    @staticmethod
+    def compute_monitoring_metrics(
+        config: Any, data_source: DataSource, feature_columns: list[tuple[str, str]], *asked: Any, **named: Any
+    ) -> list[dict[str, Any]]:
+        """Return Feast's figures of each column with its kind, numeric or categorical; arrays have none."""
+        with connected(config.offline_store) as connection:
+            arrays = _arrays(connection, source_of(data_source))
+        plain = [(name, kind) for name, kind in feature_columns if kind != "numeric" or name not in arrays]
+        return PostgreSQLOfflineStore.compute_monitoring_metrics(config, data_source, plain, *asked, **named)
 
     @staticmethod
     def write_logged_features(
@@ -324,9 +334,20 @@ def _writable(source: Any) -> str:
 
 def _types(connection: Connection[Any], table: str) -> dict[str, str]:
     """Return a table's columns with their types as far as writing must tell them apart."""
-    described = connection.execute(SQL("select * from {} s limit 0").format(verbatim(table))).description or ()
     told_apart = {114: "json", 701: "double precision", 3802: "jsonb"}
-    return {found.name: told_apart.get(found.type_code, "text") for found in described}
+    return {name: told_apart.get(code, "text") for name, code in _type_codes(connection, table).items()}
+
+
+def _arrays(connection: Connection[Any], source: str) -> set[str]:
+    """Return the columns of a source that hold arrays, or what psycopg does not know, as pgvector's."""
+    types = connection.adapters.types
+    codes = _type_codes(connection, source)
+    return {name for name, code in codes.items() if (kind := types.get(code)) is None or kind.array_oid == code}
+
+
+def _type_codes(connection: Connection[Any], source: str) -> dict[str, int]:
+    described = connection.execute(SQL("select * from {} s limit 0").format(verbatim(source))).description or ()
+    return {found.name: found.type_code for found in described}
 
 
 def _named_as_source(feature_view: Any, table: pa.Table, columns: Mapping[str, str]) -> pa.Table:
