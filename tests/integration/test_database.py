@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -107,6 +108,13 @@ def test_env_gives_a_shell_what_other_programs_read(database: Database, environm
     first, *rest = done.stdout.splitlines()
     assert first == database.parameters["dbname"], done.stderr
     assert f"TIDEGATE_FEAST_DATABASE={first}" in rest
+
+
+def test_env_names_feasts_own_stores_to_every_feast_where_they_are_set(environment: dict[str, str]):
+    assert "FEAST_FS_YAML_FILE_PATH" not in tidegate("env", environment=environment).stdout
+    stock = tidegate("env", environment=environment | {"TIDEGATE_FEAST_STORES": "stock"}).stdout
+    (path,) = re.findall(r"^export FEAST_FS_YAML_FILE_PATH=(.*)$", stock, re.MULTILINE)
+    assert "type: postgres" in Path(path).read_text()
 
 
 def test_psql_is_run_with_every_argument(database: Database, environment: dict[str, str]):

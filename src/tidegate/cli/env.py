@@ -6,6 +6,7 @@ import shlex
 
 import typer
 
+from tidegate.feature_store import settings_file
 from tidegate.postgres import Database, open_database
 from tidegate.postgres.database import embedded_server
 from tidegate.postgres.variables import feast_variables, libpq_variables
@@ -31,4 +32,6 @@ def exports(settings: Settings, database: Database) -> dict[str, str]:
     own = {"TIDEGATE_HOME": str(settings.home)}
     if settings.database_url is not None:
         own = {"TIDEGATE_DATABASE_URL": database.conninfo}
-    return own | libpq_variables(database) | feast_variables(database)
+    # Feast's own name for another feature_store.yaml; ours has the usual name and needs none.
+    stock = {"FEAST_FS_YAML_FILE_PATH": str(settings_file())} if settings.feast_stores == "stock" else {}
+    return own | libpq_variables(database) | feast_variables(database) | stock

@@ -145,7 +145,8 @@ class TidegateOfflineStore(PostgreSQLOfflineStore):
         with connected(config.offline_store) as connection:
             arrays = _arrays(connection, source_of(data_source))
         plain = [(name, kind) for name, kind in feature_columns if kind != "numeric" or name not in arrays]
-        return PostgreSQLOfflineStore.compute_monitoring_metrics(config, data_source, plain, *asked, **named)
+        figures = PostgreSQLOfflineStore.compute_monitoring_metrics(config, data_source, plain, *asked, **named)
+        return list(figures)
 
     @staticmethod
     def write_logged_features(
