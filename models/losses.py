@@ -1,57 +1,77 @@
-"""Softmax over the catalogue: whole while it is small, sampled beyond.
+"""What it costs to be wrong: softmax over the catalogue, whole or sampled, or each item by itself.
+
+Every loss gives one number a target, in nats, so that rows can be weighed afterwards.
 
 Up to twenty thousand items the whole softmax costs less than the care that sampling needs. Beyond, a few hundred
 shared candidates stand for the rest, each weighed by how likely it was drawn (Bengio and Senecal 2008; Yi et al. 2019,
 "Sampling-bias-corrected neural modeling"). What the user touched before is never left to chance: where people buy
 again, those few items hold most of the probability, and a sample would miss them.
+
+Binary cross-entropy with sampled negatives believes in its positives too much, because the negatives that it never
+saw do not count; gBCE (Petrov and Macdonald 2023, "gSASRec") takes that back by a power of the positive's probability.
 """
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
+from models.answers import Answer
 from models.batches import Batch
-from models.recommender import Recommender
-
-WHOLE_SOFTMAX_ITEMS = 20_000
 
 
-def softmax_loss(model: Recommender, users: Tensor, items: Tensor, batch: Batch, snapshots: Tensor) -> Tensor:
-    """Return the mean cross-entropy () of the batch's M targets, each against all N items.
+def softmax_loss(answer: Answer, smoothing: float = 0.0) -> Tensor:
+    """Return the cross-entropy (M,) of each target against all N items.
 
-    `users` are (Q, d), `items` (N, d), `snapshots` (S, N, 3).
+    `smoothing` is the share of the probability that is wanted for all items alike (Szegedy et al. 2016).
     """
-    scores = model.sum_of_terms(users, items, batch, snapshots)  # (Q, N)
+    batch, scores = answer.batch, answer.scores
     total = scores.logsumexp(dim=1)
-    return (total[batch.target_query] - scores[batch.target_query, batch.target_item]).mean()
+    right = total[batch.target_query] - scores[batch.target_query, batch.target_item]
+    if not smoothing:
+        return right
+    return (1 - smoothing) * right + smoothing * (total - scores.mean(dim=1))[batch.target_query]
 
 
-def sampled_softmax_loss(
-    model: Recommender,
-    users: Tensor,
-    items: Tensor,
-    batch: Batch,
-    snapshots: Tensor,
-    candidates: Tensor,
-    log_expected: Tensor,
-) -> Tensor:
-    """Return an estimate () of `softmax_loss` from shared candidates.
+def sampled_softmax_loss(answer: Answer, candidates: Tensor, log_expected: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Return an estimate (M,) of `softmax_loss` from shared candidates.
 
     `candidates` (S,) are items drawn with replacement; `log_expected` (S,) is the logarithm of how often each was
     expected among the draws. Touched items and the targets themselves count exactly, so they are struck out of the
     sample.
     """
-    touched = _pairs(model, batch, snapshots, users, items, batch.repeat_query, batch.repeat_item)
-    touched = touched + model.again(batch, snapshots)  # (R,)
-    new = _pairs(model, batch, snapshots, users, items, batch.target_query, batch.target_item)  # (M,)
-    known = batch.target_row >= 0
-    target = torch.where(known, _padded(touched)[batch.target_row], new)
-    rest = (users @ items[candidates].T).float() - log_expected
-    rest = rest + model.popular(snapshots[:, candidates])[batch.snapshot]
-    rest = rest.masked_fill(touched_candidates(batch, candidates, len(model)), float("-inf"))[batch.target_query]
+    batch, target = answer.batch, answer.target
+    scores = answer.untouched(candidates)
+    rest = scores - log_expected
+    rest = rest.masked_fill(touched_candidates(batch, candidates, len(answer.items)), float("-inf"))
+    rest = rest[batch.target_query]
     rest = rest.masked_fill(candidates[None, :] == batch.target_item[:, None], float("-inf"))  # (M, S)
-    own = _by_query(touched, batch)[batch.target_query]  # (M, most touched)
-    alone = target.masked_fill(known, float("-inf"))[:, None]
-    return (torch.cat([rest, own, alone], dim=1).logsumexp(dim=1) - target).mean()
+    own = _by_query(answer.touched, batch)[batch.target_query]  # (M, most touched)
+    alone = target.masked_fill(batch.target_row >= 0, float("-inf"))[:, None]
+    total = torch.cat([rest, own, alone], dim=1).logsumexp(dim=1)
+    if not smoothing:
+        return total - target
+    mean = scores @ (-log_expected).softmax(dim=0)  # (Q,), an estimate of the mean over all items
+    return total - (1 - smoothing) * target - smoothing * mean[batch.target_query]
+
+
+def binary_loss(answer: Answer, negatives: Tensor, t: float = 0.0, smoothing: float = 0.0) -> Tensor:
+    """Return gBCE (M,) of each target against shared negatives (k,), drawn uniformly and each named once.
+
+    With the sampling rate a = k / (N - 1) the positive's probability counts with the power b = a (t (1 - 1/a) + 1/a):
+    t = 0 is plain binary cross-entropy, t = 1 makes the scores as sober as if all items had been negatives. What was
+    taken at the same moment is nobody's negative.
+    """
+    batch = answer.batch
+    rate = len(negatives) / max(1, len(answer.items) - 1)
+    power = rate * (t * (1 - 1 / rate) + 1 / rate)
+    wrong = softplus(answer.of_items(negatives))  # (Q, k)
+    column = answer.columns(negatives)[batch.target_item]
+    found = column >= 0
+    taken = torch.zeros_like(wrong, dtype=torch.bool)
+    taken[batch.target_query[found], column[found]] = True
+    rejected = wrong.masked_fill(taken, 0.0).sum(dim=1)[batch.target_query]
+    accepted = (1 - smoothing) * power * softplus(-answer.target) + smoothing * softplus(answer.target)
+    return (accepted + rejected) / (len(negatives) + 1)
 
 
 def touched_candidates(batch: Batch, candidates: Tensor, size: int) -> Tensor:
@@ -63,20 +83,6 @@ def touched_candidates(batch: Batch, candidates: Tensor, size: int) -> Tensor:
     return keys[torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)] == wanted
 
 
-def _pairs(
-    model: Recommender,
-    batch: Batch,
-    snapshots: Tensor,
-    users: Tensor,
-    items: Tensor,
-    query: Tensor,
-    item: Tensor,
-) -> Tensor:
-    """Return the scores (P,) of pairs of query (P,) and item (P,), without the repeat term."""
-    popular = model.popular(snapshots[batch.snapshot[query], item])
-    return (users[query] * items[item]).sum(dim=1).float() + popular
-
-
 def _by_query(touched: Tensor, batch: Batch) -> Tensor:
     """Return the touched scores (R,) as rows (Q, most touched), filled with -inf."""
     sizes = torch.bincount(batch.repeat_query, minlength=len(batch.place))
@@ -84,8 +90,3 @@ def _by_query(touched: Tensor, batch: Batch) -> Tensor:
     column = torch.arange(len(touched), device=touched.device) - begins[batch.repeat_query]
     empty = touched.new_full((len(batch.place), int(sizes.max())), float("-inf"))
     return empty.index_put((batch.repeat_query, column), touched)
-
-
-def _padded(touched: Tensor) -> Tensor:
-    """Append a zero, so that row -1 exists where nothing was touched."""
-    return torch.cat([touched, touched.new_zeros(1)])
