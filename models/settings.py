@@ -43,8 +43,8 @@ class FitSettings:
     fisher_chunks: int = 128  # stretches of timelines that its Fisher information is estimated from
     anchor: float = 0.0  # strength of the squared distance to the parent
     interpolate: float = 0.0  # the parent's share of the weights that come out
-    ema: float = 0.0  # share of the averaged weights that a step keeps; 0 = no averaging
+    dropout: float | None = None  # share of the activations that is dropped; None: the architecture's own
 
-    # Against learning by heart.
+    # Against learning by heart, from the first version on.
     weight_decay: float = 0.01  # on matrices only
-    dropout: float | None = None  # None: the architecture's own
+    ema: float = 0.0  # share of the averaged weights that a step keeps; 0 = no averaging

@@ -79,13 +79,14 @@ def fit(
     lesson = _lesson(model, new, replay, settings)
     losses: list[float] = []
     steps = 0
-    with _repeatable(seed, device, settings.threads), _dropping(model.train(), settings.dropout):
+    dropout = settings.dropout if model.increments else None
+    with _repeatable(seed, device, settings.threads), _dropping(model.train(), dropout):
         if len(lesson.queries):
             model.fit_profile(lesson.queries.profile)
             for loss in _epochs(model, lesson, kept, settings, seed, on_progress):
                 losses.append(float(np.mean(loss)))
                 steps += len(loss)
-    model.to("cpu").eval()
+    model.to("cpu").eval().zero_grad(set_to_none=True)
     model.clock.thin()
     model.increments += 1
     targets = int((lesson.queries.stop - lesson.queries.start).sum())
@@ -199,7 +200,7 @@ def _dropping(model: Recommender, share: float | None) -> Iterator[None]:
     layers = [m for m in model.modules() if isinstance(m, nn.Dropout)]
     before = [layer.p for layer in layers]
     for layer in layers if share is not None else ():
-        layer.p = share
+        layer.p = share or 0.0
     try:
         yield
     finally:

@@ -32,8 +32,9 @@ from workers.reading import Task
 
 FORMAT = 2  # 1 had neither hashes nor what was excluded, and cannot be replayed
 LIBRARIES = ("torch", "numpy", "transformers", "safetensors")
-# Modules of workers that decide what weights come out; those of models all do.
+# Modules of workers that decide what weights come out; those of models do, but for packages that only compare.
 TRAINING = ("increment", "material", "reading", "catalogues", "profiles")
+COMPARING = ("backtest", "baselines")
 
 
 def manifest(
@@ -101,16 +102,18 @@ def code() -> dict[str, str | None]:
 def code_hash() -> str:
     """Return a name for the source of all that decides what weights come out."""
     digest = sha256()
-    for file in training_files():
-        digest.update(f"{file.parent.name}/{file.name}\0".encode() + file.read_bytes())
+    for name, file in training_files():
+        digest.update(f"{name}\0".encode() + file.read_bytes())
     return digest.hexdigest()
 
 
-def training_files() -> Iterator[Path]:
-    """Yield the files that training consists of, in order of their names."""
+def training_files() -> Iterator[tuple[str, Path]]:
+    """Yield the files that training consists of and their names from the root, in order of these."""
     assert models.__file__ is not None
-    yield from sorted(Path(models.__file__).parent.glob("*.py"))
-    yield from (Path(__file__).with_name(f"{name}.py") for name in sorted(TRAINING))
+    folder = Path(models.__file__).parent
+    named = {file.relative_to(folder.parent).as_posix(): file for file in folder.rglob("*.py")}
+    yield from sorted((n, f) for n, f in named.items() if n.split("/")[1] not in COMPARING)
+    yield from ((f"workers/{name}.py", Path(__file__).with_name(f"{name}.py")) for name in sorted(TRAINING))
 
 
 def commit() -> str | None:

@@ -55,7 +55,36 @@ class Entry:
         return [dict(zip(self.choices, values, strict=True)) for values in product(*self.choices.values())]
 
 
-METHODS: dict[str, Entry] = {}
+def _continual(name: str, about: str, **choices: tuple[Any, ...]) -> Entry:
+    return Entry(f"models.methods.continual:{name}", about, "continual", choices=choices)
+
+
+# The recommender, under each way of learning on.
+CONTINUAL = {
+    "static": _continual("static", "the base and nothing after it; popularity and histories stay live"),
+    "full-retrain": _continual("full_retrain", "everything anew at each window"),
+    "sliding-window": _continual("sliding_window", "the latest events anew", span=(0.25, 0.5, 1.0)),
+    "fine-tune": _continual("fine_tune", "go on with the window alone, no dropout", rate=(3e-4, 1e-3, 3e-3)),
+    "dropout": _continual("dropout", "fine-tune with dropout (Mi et al. 2020)", rate=(3e-4, 1e-3, 3e-3)),
+    "ewc": _continual("ewc", "elastic weight consolidation (Kirkpatrick et al. 2017)", ewc=(10.0, 100.0, 1000.0)),
+    "lwf": _continual("lwf", "distillation on new rows (Li and Hoiem 2016)", distil_new=(0.2, 0.5, 1.0)),
+    "anchor": _continual("anchor", "L2 to the parent (Li et al. 2018, L2-SP)", anchor=(0.01, 0.1, 1.0)),
+    "interpolation": _continual(
+        "interpolation", "mean of parent and child (Wortsman et al. 2022)", interpolate=(0.25, 0.5)
+    ),
+    "ema": _continual("ema", "average of the steps (Polyak and Juditsky 1992)", ema=(0.95, 0.99)),
+    "replay-random": _continual("replay_random", "experience replay (Chaudhry et al. 2019)", replay_share=(0.33, 1.0)),
+    "replay-recent": _continual("replay_recent", "replay of recent moments", half_life=(0.05, 0.1, 0.3)),
+    "replay-inactive": _continual(
+        "replay_inactive", "replay, every user as often as another (after EvoRec)", replay_share=(0.33, 1.0)
+    ),
+    "replay-herding": _continual(
+        "replay_herding", "replay of exemplars (Rebuffi et al. 2017, iCaRL)", replay_share=(0.33, 1.0)
+    ),
+    "ader": _continual("ader", "distilled exemplar replay (Mi et al. 2020, ADER)", distil_replay=(0.4, 0.8, 1.6)),
+}
+
+METHODS: dict[str, Entry] = {**CONTINUAL}
 
 
 def entry(name: str) -> Entry:
