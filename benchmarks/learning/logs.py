@@ -40,6 +40,7 @@ class Columns:
     items: Mapping[str, Item] = field(default_factory=dict)
     repeats: bool | None = None  # None: as the events say
     sessions: bool = False
+    known_only: bool = False  # what nobody had taken before a window is not asked for in it
 
 
 def all_of(event_type: str, size: int) -> np.ndarray:
@@ -60,7 +61,7 @@ def as_log(columns: Columns, embed: Embed | None = None) -> EventLog:
     repeats = columns.repeats if columns.repeats is not None else bool(np.mean(~first) > LEAST_REPEATS)
     kept = slice(None) if repeats else first
     about = described([columns.items.get(name, Item()) for name in names])
-    text = embed(about.texts) if embed else np.zeros((len(names), WITHOUT_TEXT), dtype=np.float32)
+    text = embed(about.texts) if embed and any(about.texts) else np.zeros((len(names), WITHOUT_TEXT), dtype=np.float32)
     return EventLog(
         users=tuple(users.tolist()),
         user=user[kept].astype(np.int32),
@@ -72,6 +73,7 @@ def as_log(columns: Columns, embed: Embed | None = None) -> EventLog:
         about=about,
         repeats=repeats,
         sessions=columns.sessions,
+        known_only=columns.known_only,
     )
 
 

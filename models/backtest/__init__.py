@@ -10,4 +10,5 @@ answers      what a click head says, and how well it is calibrated
 figures      what came out of a course, as rows
 bootstrap    how sure a difference is
 contest      several methods on one log: choose on the first half of the windows, report on the second
+report       a contest as one document of plain values
 """
