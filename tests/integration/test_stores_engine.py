@@ -216,6 +216,37 @@ def test_a_vector_of_another_length_than_promised_is_refused(world: World) -> No
             world.materialise(0, 5, store, views=("vectors",))
 
 
+def test_vectors_go_from_pgvector_to_pgvector_in_the_database(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("rows were read")
+
+    monkeypatch.setattr(transport.Reader, "tables", refuse)
+    world.connection.execute("create extension if not exists vector")
+    world.connection.execute("create table looks (item text, at timestamptz, image vector(2), words real[])")
+    looks = FeatureView(
+        name="looks", entities=[thing], ttl=timedelta(0),
+        source=PostgreSQLSource(name="looks", table="looks", timestamp_field="at"),
+        schema=[
+            Field(name="image", dtype=Array(Float32), vector_index=True, vector_length=2, vector_search_metric="l2"),
+            Field(name="words", dtype=Array(Float64)),
+        ],
+    )  # fmt: skip
+    with world.connection.cursor() as cursor:
+        rows = [
+            (what, hours(at), [at, 1.0], [at, 0.5]) for what, at in (("a", 1.0), ("a", 2.0), ("b", 4.0), ("c", 9.0))
+        ]
+        cursor.executemany("insert into looks values (%s, %s, %s::real[]::vector, %s)", rows)
+    settings = {"type": ONLINE, "db_schema": "searched", "vector_enabled": True}
+    store = store_on(world.database, tmp_path, OURS, settings, batch_engine=ENGINE)
+    store.apply([thing, looks])
+    world.materialise(0, 5, store, views=("looks",))
+    near = store.retrieve_online_documents_v2(["looks:item", "looks:words"], query=[2.2, 1.0], top_k=2).to_dict()
+    assert near["words"] == [[2.0, 0.5], [4.0, 0.5]]
+    close(store)
+
+
 def test_a_source_in_another_database_is_read_in_batches(
     world: World, by_python: list[str], server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

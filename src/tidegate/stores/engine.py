@@ -26,9 +26,10 @@ from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
 from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from tidegate.stores.engine_batches import NO_KEY, newest, source_of_view, write_in_batches
-from tidegate.stores.engine_casts import cast, types_of_source
+from tidegate.stores.engine_casts import cast
 from tidegate.stores.offline.join import View
 from tidegate.stores.offline.transport import connected
+from tidegate.stores.offline.types import types_of_source
 from tidegate.stores.online import TidegateOnlineStore
 from tidegate.stores.online_tables import Column, Place, fields, place
 from tidegate.stores.statements import column, commas, statement

@@ -6,12 +6,9 @@ the zero of its type, a set without what it has twice. A pair that is not here t
 
 from __future__ import annotations
 
-from typing import Any
-
-from psycopg import Connection
 from psycopg.sql import SQL, Composable
 
-from tidegate.stores.statements import blocks, statement
+from tidegate.stores.statements import statement
 from tidegate.stores.types import ColumnType
 
 SAME, TEXT, JSON, SECONDS = "{0}", "{0}::text", "{0}::json", "date_trunc('second', {0})"
@@ -50,14 +47,6 @@ WAYS: dict[str, dict[str, str]] = {
     "json[]": dict.fromkeys(("_json", "_jsonb", *WORD_LISTS), DOCUMENTS),
     "vector": dict.fromkeys(FLOAT_LISTS, f"{ZEROS}::vector") | {"vector": SAME, "halfvec": "{0}::vector"},
 }  # fmt: skip
-
-
-def types_of_source(connection: Connection[Any], source: Composable) -> dict[str, str]:
-    """Return a source's columns with the short names of their types; of an enum, and of a list of one, just that."""
-    described = connection.execute(SQL("select * from {} s limit 0").format(source)).description or ()
-    found = connection.execute(blocks("engine")["short_names"], [[one.type_code for one in described]]).fetchall()
-    names = dict(found)
-    return {one.name: names[one.type_code] for one in described}
 
 
 def cast(source: str, target: ColumnType, value: Composable) -> Composable | None:

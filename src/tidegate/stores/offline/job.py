@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import SavedDatasetPostgreSQLStorage
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
+from feast.types import from_feast_to_pyarrow_type
 from psycopg import Connection
 from psycopg.sql import SQL, Composable, Literal
 
@@ -57,7 +58,8 @@ class TidegateRetrievalJob(RetrievalJob):
     def to_batches(self, block: int = BLOCK) -> Iterator[pa.RecordBatch]:
         """Yield the result in batches of about `block` bytes, on-demand features with it.
 
-        Memory stays that of a batch. A batch that is not taken keeps its connection: exhaust or close the iterator.
+        Memory stays that of a batch, and every batch has the same types. A batch that is not taken keeps its
+        connection: exhaust or close the iterator.
         """
         for table in self._tables(block):
             yield from self._with_on_demand(table).to_batches()
@@ -76,19 +78,22 @@ class TidegateRetrievalJob(RetrievalJob):
         """
         table = name_of(storage.postgres_options._table)  # noqa: SLF001  # Feast has no public name for it
         if self.on_demand_feature_views:
-            return self._save(table, self.to_arrow(timeout=timeout), allow_overwrite)
+            return self._save(table, allow_overwrite, timeout)
         with self._planned(timeout) as (connection, query):
             _make_room(connection, table, allow_overwrite)
             connection.execute(statement("offline", "save_dataset", table=table, query=query))
         return None
 
-    def _save(self, table: Composable, rows: pa.Table, allow_overwrite: bool) -> None:
-        types = types_of(rows)
+    def _save(self, table: Composable, allow_overwrite: bool, timeout: int | None) -> None:
+        """Save batch after batch; an earlier dataset stays until the last one has come."""
         with connected(self.config.offline_store) as connection:
             _make_room(connection, table, allow_overwrite)
-            columns = definitions(rows.column_names, types)
-            connection.execute(SQL("create table {} ({})").format(table, columns))
-            send(connection, table, rows, types)
+            for number, rows in enumerate(map(self._with_on_demand, self._tables(BLOCK, timeout))):
+                types = types_of(rows)
+                if number == 0:
+                    columns = definitions(rows.column_names, types)
+                    connection.execute(SQL("create table {} ({})").format(table, columns))
+                send(connection, table, rows, types)
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
         frame: pd.DataFrame = self._to_arrow_internal(timeout).to_pandas()
@@ -110,12 +115,26 @@ class TidegateRetrievalJob(RetrievalJob):
             yield connection, self._plan(connection)
 
     def _with_on_demand(self, table: pa.Table) -> pa.Table:
+        """Return a batch with what Feast computes of it, its types those of every other batch."""
         if not self.on_demand_feature_views:
             return table
         asked, on_demand = self._describe, self._on_demand_feature_views
         received = _Received(self.config, self._plan, self.full_feature_names, on_demand, asked)
         received.table = table
-        return received.to_arrow()
+        computed, declared = received.to_arrow(), self._declared()
+        known = set(table.column_names)
+        columns = [table[n] if n in known else _as(computed[n], declared.get(n)) for n in computed.column_names]
+        return pa.table(columns, computed.column_names)
+
+    def _declared(self) -> dict[str, pa.DataType]:
+        """Return the types that on-demand features are declared to have."""
+        return {
+            f"{view.projection.name_to_use()}__{one.name}" if self.full_feature_names else one.name: (
+                from_feast_to_pyarrow_type(one.dtype)
+            )
+            for view in self.on_demand_feature_views
+            for one in view.features
+        }
 
 
 class _Received(TidegateRetrievalJob):
@@ -130,3 +149,9 @@ class _Received(TidegateRetrievalJob):
 def _make_room(connection: Connection[Any], table: Composable, allow_overwrite: bool) -> None:
     if allow_overwrite:
         connection.execute(SQL("drop table if exists {}").format(table))
+
+
+def _as(column: Any, declared: pa.DataType | None) -> Any:
+    """Return a column as declared where pandas changes types with what is in a batch: of numbers, and of nothing."""
+    changing = pa.types.is_null(column.type) or pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
+    return column.cast(declared) if changing and declared is not None else column

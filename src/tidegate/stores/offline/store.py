@@ -32,14 +32,14 @@ from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.utils import compute_non_entity_date_range
 from psycopg import Connection
-from psycopg.sql import SQL, Composable, Identifier, Literal
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pydantic import Field
 
 from tidegate.stores.offline.frame import Frame, FrameOfQuery, frame_of
 from tidegate.stores.offline.job import TidegateRetrievalJob
 from tidegate.stores.offline.join import Sight, View, newest_first, point_in_time
 from tidegate.stores.offline.transport import connected, definitions, send, types_of
-from tidegate.stores.offline.types import database_type
+from tidegate.stores.offline.types import VECTORS, database_type, types_of_source
 from tidegate.stores.statements import AND, column, commas, name_of, statement, verbatim
 
 
@@ -275,38 +275,47 @@ def _rows_of(view: View, first: datetime, last: datetime) -> Composable:
     """Return the rows of a view within a range, under the names that Feast's own store gives them."""
     named = {"event_timestamp": view.timestamp} | ({"created_timestamp": view.created} if view.created else {})
     named |= {name: row for row, name in view.keys.items()} | dict(view.features)
-    columns = commas(SQL("{} as {}").format(column("s", row), Identifier(name)) for name, row in named.items())
+    columns = commas(_named(row, name) for name, row in named.items())
     time = column("s", view.timestamp)
     condition = SQL("{} between {} and {}").format(time, moment(first), moment(last))
     return statement("offline", "rows_between", columns=columns, source=view.table, condition=condition)
 
 
 def _moments(views: Sequence[View], first: datetime, last: datetime) -> Composable:
-    """Return every key and time that a view has within a range. Raises ValueError for views that share no keys."""
-    if len({frozenset(view.keys.values()) for view in views}) > 1:
-        raise ValueError(
-            "Views with different keys have no common rows in a range. Ask with an entity_df, or view by view."
-        )
-    names = sorted(views[0].keys.values())
+    """Return every key and time that a view has within a range; a key that a view does not have is NULL there."""
+    names = sorted({name for view in views for name in view.keys.values()})
     parts = [
         statement(
             "offline",
             "moments_of_view",
-            timestamp=Identifier(view.timestamp),
-            keys=commas(SQL("{} as {}").format(Identifier(row), Identifier(name)) for name, row in _by_name(view)),
+            columns=commas([_named(view.timestamp, "event_timestamp"), *(_key(view, name, views) for name in names)]),
+            timestamp=column("s", view.timestamp),
             source=view.table,
             first=moment(first),
             last=moment(last),
         )
         for view in views
     ]
-    return statement(
-        "offline", "asked_moments", keys=commas(map(Identifier, names)), moments=SQL(" union ").join(parts)
-    )
+    order = commas(map(Identifier, ["event_timestamp", *names]))
+    return statement("offline", "asked_moments", order=order, moments=SQL(" union ").join(parts))
 
 
-def _by_name(view: View) -> list[tuple[str, str]]:
-    return sorted((name, row) for row, name in view.keys.items())
+def _key(view: View, name: str, views: Sequence[View]) -> Composable:
+    """Return a key of the asked rows from a view's source; one that it lacks is a NULL of another source's type."""
+    row = _row_of(view, name)
+    if row:
+        return _named(row, name)
+    having, row = next((other, found) for other in views if (found := _row_of(other, name)))
+    value = SQL("(select o.{} from {} o where false)").format(Identifier(row), having.table)
+    return SQL("{} as {}").format(value, Identifier(name))
+
+
+def _named(row: str, name: str) -> Composed:
+    return SQL("{} as {}").format(column("s", row), Identifier(name))
+
+
+def _row_of(view: View, key: str) -> str | None:
+    return next((row for row, name in view.keys.items() if name == key), None)
 
 
 def _columns(keys: list[str], features: list[str], timestamp: str, created: str | None) -> Composable:
@@ -335,20 +344,14 @@ def _writable(source: Any) -> str:
 
 def _types(connection: Connection[Any], table: str) -> dict[str, str]:
     """Return a table's columns with their types as far as writing must tell them apart."""
-    told_apart = {114: "json", 701: "double precision", 3802: "jsonb"}
-    return {name: told_apart.get(code, "text") for name, code in _type_codes(connection, table).items()}
+    types = types_of_source(connection, verbatim(table))
+    return {name: {"float8": "double precision"}.get(short, short) for name, short in types.items()}
 
 
 def _arrays(connection: Connection[Any], source: str) -> set[str]:
-    """Return the columns of a source that hold arrays, or what psycopg does not know, as pgvector's."""
-    types = connection.adapters.types
-    codes = _type_codes(connection, source)
-    return {name for name, code in codes.items() if (kind := types.get(code)) is None or kind.array_oid == code}
-
-
-def _type_codes(connection: Connection[Any], source: str) -> dict[str, int]:
-    described = connection.execute(SQL("select * from {} s limit 0").format(verbatim(source))).description or ()
-    return {found.name: found.type_code for found in described}
+    """Return the columns of a source that hold arrays, pgvector's among them."""
+    types = types_of_source(connection, verbatim(source))
+    return {name for name, short in types.items() if short.startswith("_") or short in VECTORS}
 
 
 def _named_as_source(feature_view: Any, table: pa.Table, columns: Mapping[str, str]) -> pa.Table:

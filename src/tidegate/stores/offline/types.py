@@ -15,6 +15,9 @@ import pyarrow.compute as pc
 from psycopg import Connection
 from psycopg.adapt import Transformer
 from psycopg.pq import Format
+from psycopg.sql import SQL, Composable
+
+from tidegate.stores.statements import blocks
 
 MICROSECONDS = pa.timestamp("us")
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
@@ -54,7 +57,10 @@ ARRAYS = {
     1185: MICROSECONDS,
     1231: pa.float64(),
     2951: pa.string(),
+    199: pa.string(),  # JSON, as text
+    3807: pa.string(),
 }
+JSON_ARRAYS, TEXT_ARRAY = {199, 3807}, 1009
 BYTES = 17
 NUMBERS = {1005, 1007, 1016, 1021, 1022}  # arrays whose text needs no unquoting
 VECTORS = {"vector", "halfvec"}
@@ -110,6 +116,14 @@ def _array_type(of: str) -> str:
     return of if of == "jsonb" or of.endswith("[]") else f"{of}[]"
 
 
+def types_of_source(connection: Connection[Any], source: Composable) -> dict[str, str]:
+    """Return a source's columns with the short names of their types; of an enum, and of an array of one, just that."""
+    described = connection.execute(SQL("select * from {} s limit 0").format(source)).description or ()
+    codes = [one.type_code for one in described]
+    names = dict(connection.execute(blocks("offline")["short_names"], [codes]).fetchall())
+    return {one.name: names[one.type_code] for one in described}
+
+
 def read_as(connection: Connection[Any], oid: int) -> tuple[pa.DataType, pa.DataType, Finish]:
     """Return how a column's text is read: the type to parse, the type in the end, the way from one to the other."""
     if oid in (1082, 1114):
@@ -130,7 +144,7 @@ def read_as(connection: Connection[Any], oid: int) -> tuple[pa.DataType, pa.Data
 
 def _array(connection: Connection[Any], oid: int) -> tuple[pa.DataType, pa.DataType, Finish]:
     final = pa.list_(ARRAYS[oid])
-    load = _loader(connection, oid)
+    load = _loader(connection, TEXT_ARRAY if oid in JSON_ARRAYS else oid)
 
     def finish(column: Column) -> Column:
         if oid in NUMBERS and _flat(column):
@@ -196,7 +210,7 @@ def plain(column: Column, target: str) -> Column:
     if pa.types.is_float32(column.type) and target == "double precision":
         return column.cast(pa.float64())  # its short text would be another double
     if pa.types.is_nested(column.type):
-        return _texts(column, _as_json if target in ("json", "jsonb") else _as_array)
+        return _texts(column, WRITTEN.get(target, _as_array))
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         return _texts(column, lambda value: r"\x" + value.hex())
     return column
@@ -216,6 +230,10 @@ def _is_map(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(pair, tuple) for pair in value)
 
 
+def _as_vector(value: Any) -> str:
+    return "[" + ",".join(map(str, value)) + "]"
+
+
 def _as_array(value: Any) -> str:
     """Write an array as PostgreSQL reads it."""
     if value is None:
@@ -224,3 +242,7 @@ def _as_array(value: Any) -> str:
         return "{" + ",".join(map(_as_array, value)) + "}"
     text = r"\x" + value.hex() if isinstance(value, bytes) else str(value)
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+# How lists are written where they are no array.
+WRITTEN = {"json": _as_json, "jsonb": _as_json} | dict.fromkeys(VECTORS, _as_vector)

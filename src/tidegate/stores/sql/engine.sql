@@ -18,14 +18,6 @@ insert into {table} as kept ({columns})
     or (excluded.{kept_timestamp} = kept.{kept_timestamp}
         and coalesce(excluded.{kept_created} >= kept.{kept_created}, true))
 
--- short_names --
--- Types by number with their short names; an enum is just that, whatever it is called.
-select t.oid::bigint,
-       case when t.typtype = 'e' then 'enum' when element.typtype = 'e' then '_enum' else t.typname::text end
-  from pg_type t
-  left join pg_type element on element.oid = t.typelem and t.typlen = -1
- where t.oid = any(%s)
-
 -- seconds_of_list --
 -- The times of a list in whole seconds.
 case when {list} is not null then

@@ -18,11 +18,11 @@ alter table {frame} add primary key (tidegate_row)
 
 -- asked_moments --
 -- Every key and time that a row of some view has within a range.
-select moments.* from ({moments}) moments order by event_timestamp, {keys}
+select moments.* from ({moments}) moments order by {order}
 
 -- moments_of_view --
 -- The keys and times of a view within a closed range.
-select {timestamp} as event_timestamp, {keys} from {source} s where {timestamp} between {first} and {last}
+select {columns} from {source} s where {timestamp} between {first} and {last}
 
 -- point_in_time --
 -- Each asked row with each view's newest row at its time, in the order of asking.
@@ -87,3 +87,11 @@ create table if not exists {table} ({columns})
 -- add_log_column --
 -- Room for a feature that was added to a service since its log began.
 alter table {table} add column if not exists {column}
+
+-- short_names --
+-- Types by number with their short names; an enum is just that, whatever it is called.
+select t.oid::bigint,
+       case when t.typtype = 'e' then 'enum' when element.typtype = 'e' then '_enum' else t.typname::text end
+  from pg_type t
+  left join pg_type element on element.oid = t.typelem and t.typlen = -1
+ where t.oid = any(%s)
