@@ -1,0 +1,76 @@
+"""EASE: the best linear autoencoder with an empty diagonal, in closed form (Steck 2019).
+
+With X (users, items) and P = (X'X + lambda I)^-1 the weights are B = I - P / diag(P). The inverse takes N^3 steps and
+N^2 numbers, so beyond MOST_ITEMS only the items that were taken most take part; the others score zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import lapack
+
+from models.backtest.contract import Method
+from models.backtest.log import EventLog
+from models.backtest.registry import MethodSettings
+from models.baselines.baseline import Baseline, Portion
+from models.baselines.matrices import taken
+
+MOST_ITEMS = 12_000  # a gigabyte for the matrix and its inverse, and minutes on one thread
+
+
+@dataclass(frozen=True)
+class EaseSettings:
+    """Say how strongly the weights are held back."""
+
+    ridge: float = 200.0  # lambda
+
+
+class Ease(Baseline):
+    """Rank by history @ B, refitted from all events in each window."""
+
+    def __init__(self, settings: EaseSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.items = np.zeros(0, dtype=np.int64)  # (m,) which items take part
+        self.weights = np.zeros((0, 0), dtype=np.float32)  # (n, m)
+
+    def learn_events(self, past: EventLog, start: int) -> None:
+        """Solve for the weights of the items that were taken most."""
+        interactions = taken(past)
+        size = interactions.shape[1]
+        taken_by = np.asarray(interactions.sum(axis=0)).ravel()
+        self.items = np.sort(np.argsort(-taken_by, kind="stable")[:MOST_ITEMS])
+        self.weights = np.zeros((size, len(self.items)), dtype=np.float32)
+        self.weights[self.items] = ease_weights(interactions[:, self.items], self.settings.ridge)
+
+    def score(self, portion: Portion) -> np.ndarray:
+        """Return the scores (q, n) of all learned items."""
+        scores = portion.sums(portion.past.first, self.weights)
+        if len(self.items) == len(self.weights):
+            return scores
+        spread = np.zeros((len(portion), len(self.weights)), dtype=np.float32)
+        spread[:, self.items] = scores
+        return spread
+
+
+def ease_weights(interactions: sparse.csr_array, ridge: float) -> np.ndarray:
+    """Return B (m, m) float32 of the interactions (users, m)."""
+    gram = (interactions.T @ interactions).toarray()
+    gram[np.diag_indices_from(gram)] += ridge
+    if not len(gram):
+        return gram
+    # The ridge keeps the matrix far from singular, so single precision will do. Fortran order: transposed, but symmetric.
+    factor, _ = lapack.spotrf(gram.T, lower=False, overwrite_a=True, clean=True)
+    inverse, _ = lapack.spotri(factor, lower=False, overwrite_c=True)
+    inverse += np.triu(inverse, 1).T
+    weights = inverse / -np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return np.ascontiguousarray(weights)
+
+
+def ease(settings: MethodSettings) -> Method:
+    """Return EASE."""
+    return Ease(settings.over(EaseSettings()))
