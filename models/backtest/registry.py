@@ -84,7 +84,55 @@ CONTINUAL = {
     "ader": _continual("ader", "distilled exemplar replay (Mi et al. 2020, ADER)", distil_replay=(0.4, 0.8, 1.6)),
 }
 
-METHODS: dict[str, Entry] = {**CONTINUAL}
+# Cheap answers that say nothing of text. Where nothing is to be drawn, a seed changes nothing.
+BASELINES = {
+    "popularity": Entry(
+        "models.baselines.popularity:recent", "what everybody took lately, live, half-life a week", "baseline", False
+    ),
+    "popularity-all-time": Entry(
+        "models.baselines.popularity:all_time", "what everybody took ever, live", "baseline", False
+    ),
+    "covisitation": Entry(
+        "models.baselines.covisitation:covisitation",
+        "what followed the last items, and shared their baskets (Ludewig and Jannach 2018, sequential rules)",
+        "baseline",
+        False,
+        {"latest": (1, 5)},
+    ),
+    "item-knn": Entry(
+        "models.baselines.neighbours:item_knn", "cosine of items, K = 50 (Sarwar et al. 2001)", "baseline", False
+    ),
+    "ials": Entry(
+        "models.baselines.factors:ials",
+        "matrix factorisation of implicit feedback (Hu et al. 2008)",
+        "baseline",
+        choices={"alpha": (1.0, 10.0)},
+    ),
+    "ease": Entry(
+        "models.baselines.ease:ease",
+        "linear autoencoder in closed form (Steck 2019)",
+        "baseline",
+        False,
+        {"ridge": (50.0, 200.0, 800.0)},
+    ),
+    "v-sknn": Entry(
+        "models.baselines.sessions:vsknn", "votes of similar sessions (Ludewig and Jannach 2018)", "baseline", False
+    ),
+    "own-frequency": Entry(
+        "models.baselines.own:frequency", "what the user took most often", "baseline", False, repeats_only=True
+    ),
+    "own-recency": Entry(
+        "models.baselines.own:recency", "what the user took last", "baseline", False, repeats_only=True
+    ),
+    "tifu-knn": Entry(
+        "models.baselines.baskets:tifu_knn",
+        "decayed baskets, own and of similar users (Hu et al. 2020)",
+        "baseline",
+        False,
+    ),
+}
+
+METHODS: dict[str, Entry] = {**BASELINES, **CONTINUAL}
 
 
 def entry(name: str) -> Entry:

@@ -62,7 +62,7 @@ def ease_weights(interactions: sparse.csr_array, ridge: float) -> np.ndarray:
     gram[np.diag_indices_from(gram)] += ridge
     if not len(gram):
         return gram
-    # The ridge keeps the matrix far from singular, so single precision will do. Fortran order: transposed, but symmetric.
+    # The ridge keeps the matrix far from singular, so single precision will do.
     factor, _ = lapack.spotrf(gram.T, lower=False, overwrite_a=True, clean=True)
     inverse, _ = lapack.spotri(factor, lower=False, overwrite_c=True)
     inverse += np.triu(inverse, 1).T

@@ -1,7 +1,7 @@
 """Decayed counts of items as they stood at any moment of a window.
 
-The clock of models/popularity.py leaves a few dozen snapshots, which is what serving and training can afford. A baseline
-that is to be beaten gets the exact count at each moment, and any pace of forgetting.
+The clock of models/popularity.py leaves a few dozen snapshots, which is what serving and training can afford. A
+baseline that is to be beaten gets the exact count at each moment, and any pace of forgetting.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from implicit.nearest_neighbours import CosineRecommender
+from implicit.nearest_neighbours import ItemItemRecommender
 from scipy import sparse
 
 from models.backtest.contract import Method
@@ -36,8 +36,11 @@ class ItemNeighbours(Baseline):
 
     def learn_events(self, past: EventLog, start: int) -> None:
         """Compute the similarities of all items from all events."""
-        knn = CosineRecommender(K=self.settings.neighbours, num_threads=self.threads)
-        knn.fit(sparse.csr_matrix(taken(past), dtype=np.float64), show_progress=False)
+        interactions = taken(past)
+        length = np.sqrt(np.maximum(interactions.sum(axis=0), 1.0))
+        interactions.data /= length[interactions.indices]
+        knn = ItemItemRecommender(K=self.settings.neighbours, num_threads=self.threads)
+        knn.fit(sparse.csr_matrix(interactions, dtype=np.float64), show_progress=False)
         self.similarity = sparse.csr_array(knn.similarity, dtype=np.float32)
 
     def score(self, portion: Portion) -> np.ndarray:

@@ -50,12 +50,12 @@ class SessionNeighbours(Baseline):
 
     def score(self, portion: Portion) -> np.ndarray:
         """Return the votes (q, n)."""
-        row, event = newest_of_items(portion, min(self.settings.latest, MOST_STEPS))
+        latest, size = min(self.settings.latest, MOST_STEPS), self.of_item.shape[0]
+        row, event = newest_of_items(portion, latest)
         step = portion.queries.start[row] - event  # 1 = the last event
-        longest = np.ones(len(portion))
-        np.maximum.at(longest, row, step)
-        size = self.of_item.shape[0]
-        similarity = portion.rows(row, event, (longest[row] - step + 1) / longest[row], size) @ self.of_item
+        length = np.minimum(portion.queries.start - portion.queries.first, latest)[row]
+        # Whole numbers add up exactly, so that equals are equals; the paper divides them by the length.
+        similarity = portion.rows(row, event, length - step + 1, size) @ self.of_item
         shared = portion.rows(row, event, np.exp2(-step.astype(np.float64)), size) @ self.of_item
         # Each shared item has set a bit of its own, so the highest bit tells the latest shared item.
         latest_shared = 1.0 - np.frexp(shared.data)[1]
