@@ -8,7 +8,7 @@ from models.backtest.log import EventLog
 from models.backtest.prequential import cut_at, replay
 from models.backtest.registry import CONTINUAL, MethodSettings, make
 from models.methods.continual import Continual
-from tests.unit.models.logs import circle
+from tests.unit.models.circles import circle
 from tests.unit.models.worlds import HOUR, catalogue
 
 QUICK = {"first_epochs": 10, "first_steps": 0, "epochs": 3, "chunks": 4, "first_rate": 1e-2, "rate": 1e-2}

@@ -11,29 +11,47 @@ from models.backtest.registry import METHODS
 from models.histories import queries_at
 from tests.contracts.method import WORLDS, MethodContract, Options, fresh, scores, world
 
-# Training that a small log needs, by method; a kind that is not named needs nothing less than its defaults.
-SMALL: dict[str, Options] = {}
+# Training that is enough for a promise to be kept or broken, by kind of method.
+SMALL: dict[str, Options] = {"continual": (("first_epochs", 1), ("first_steps", 0), ("epochs", 1))}
 
 
-@pytest.fixture(params=sorted(METHODS))
-def method(request: pytest.FixtureRequest) -> str:
+# What trains does so on one small log in the fast suite, and on all of them in the long one.
+CASES = [
+    pytest.param(
+        (method, name),
+        id=f"{method}-{name}",
+        marks=[pytest.mark.long] if METHODS[method].kind != "baseline" and name != "sessions" else [],
+    )
+    for method in sorted(METHODS)
+    for name in WORLDS
+]
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[str, str]:
     return request.param
 
 
 @pytest.fixture
+def method(case: tuple[str, str]) -> str:
+    return case[0]
+
+
+@pytest.fixture
+def name(case: tuple[str, str]) -> str:
+    return case[1]
+
+
+@pytest.fixture
 def options(method: str) -> Options:
-    return SMALL.get(method, ())
-
-
-@pytest.fixture(params=WORLDS)
-def name(request: pytest.FixtureRequest) -> str:
-    return request.param
+    return SMALL.get(METHODS[method].kind, ())
 
 
 class TestEveryMethod(MethodContract):
     """All of them keep the contract."""
 
 
+@pytest.mark.parametrize("name", WORLDS)
 @pytest.mark.parametrize("method", sorted(name for name, entry in METHODS.items() if entry.kind == "baseline"))
 def test_a_baseline_learns_the_same_in_two_windows_as_in_one(method: str, name: str):
     log, base, stop = world(name)

@@ -8,7 +8,7 @@ from models.methods.exemplars import herd, herded, shares
 from models.methods.replay import Herding, Inactive, Memory, Nothing, Random, Recent, drawn, moments, replayed
 from models.timelines import target_moments
 from models.training import fit
-from tests.unit.models.logs import circle, event_log
+from tests.unit.models.circles import circle, event_log
 from tests.unit.models.worlds import HOUR, QUICK, recommender
 
 RANDOM = np.random.default_rng
