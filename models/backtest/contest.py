@@ -16,7 +16,7 @@ import numpy as np
 from models.backtest.bootstrap import Difference, difference, drawn_means
 from models.backtest.figures import MAIN, Run
 from models.backtest.log import EventLog
-from models.backtest.prequential import Course, Window, replay
+from models.backtest.prequential import Bases, Course, Window, replay
 from models.backtest.registry import MethodSettings, Options, entry, make
 from models.backtest.segments import segments
 from models.evaluation import earned
@@ -46,6 +46,7 @@ class Contest:
     tried: list[Tried] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    bases: Bases = field(default_factory=dict)  # first versions that several methods share
 
     def __post_init__(self) -> None:
         self.parts = segments(self.log, self.windows)
@@ -166,6 +167,6 @@ def _through(
 ) -> Course:
     """Take a method through the first `count` windows."""
     heard(method, what, 0, count + 1)
-    for course in replay(make(method, settings), contest.log, contest.windows[:count], look_back):
+    for course in replay(make(method, settings), contest.log, contest.windows[:count], look_back, contest.bases):
         heard(method, what, len(course.judged) + 1, count + 1)
     return course

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -28,6 +29,21 @@ class Method(Protocol):
         The queries that it is given hold their own histories, up to each query's moment. Events of a query's window
         that are earlier than the query may be counted (popularity is live), later ones never.
         """
+
+
+@runtime_checkable
+class SharesBase(Protocol):
+    """A method whose first version is often that of another one: they differ only in how they learn on.
+
+    A contest with twenty of them then learns the base once for each seed. The cost that is reported is that of the one
+    that did learn it.
+    """
+
+    def base_key(self) -> Hashable:
+        """Return what the first version depends on; methods with equal keys learn the same from the same base."""
+
+    def begin_like(self, other: SharesBase, base: EventLog) -> None:
+        """Begin as `other` did, which has an equal key and has learned `base` and nothing else."""
 
 
 @runtime_checkable

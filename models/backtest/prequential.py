@@ -7,14 +7,15 @@ recommendation"), and items that a user has taken leave the race only where nobo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from math import inf
 
 import numpy as np
 
 from models.backtest import answers
-from models.backtest.contract import Clicks, Method
+from models.backtest.contract import Clicks, Method, SharesBase
 from models.backtest.cost import Cost, Meter
 from models.backtest.log import EventLog
 from models.batches import MOST_SCORES
@@ -99,20 +100,40 @@ def cut_at(log: EventLog, edges: Sequence[float] | np.ndarray) -> tuple[Window, 
     )
 
 
-def replay(method: Method, log: EventLog, windows: Sequence[Window], look_back: bool = True) -> Iterator[Course]:
+Bases = dict[Hashable, tuple[Method, Cost]]
+
+
+def replay(
+    method: Method, log: EventLog, windows: Sequence[Window], look_back: bool = True, bases: Bases | None = None
+) -> Iterator[Course]:
     """Take a method through the windows and yield its course after the base and after each window.
 
     With `look_back`, some events of each window are ranked once more when it was learned and BACK windows later.
+    `bases` holds what earlier methods learned from the same base, for those that share it.
     """
-    with Meter() as base:
-        method.learn(log.before(windows[0].start), 0)
-    course = Course(base.cost)
+    course = Course(begin(method, log.before(windows[0].start), {} if bases is None else bases))
     yield course
     for window in windows:
         course.judged.append(judge(method, log, window))
         if look_back:
             course.judged[-1] = looked_back(method, log, course.judged)
         yield course
+
+
+def begin(method: Method, base: EventLog, bases: Bases) -> Cost:
+    """Learn the base, or begin like a method that has learned it; return what the learning took."""
+    key = method.base_key() if isinstance(method, SharesBase) else None
+    if key in bases:
+        earlier, cost = bases[key]
+        assert isinstance(method, SharesBase)
+        assert isinstance(earlier, SharesBase)
+        method.begin_like(earlier, base)
+        return cost
+    with Meter() as meter:
+        method.learn(base, 0)
+    if key is not None:
+        bases[key] = deepcopy(method), meter.cost
+    return meter.cost
 
 
 def judge(method: Method, log: EventLog, window: Window) -> Judged:

@@ -4,12 +4,13 @@ Every method is the same class with other settings; each option of an increment 
 name, so an ablation is a row of settings and no code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields
 
 import numpy as np
 
+from models.backtest.contract import SharesBase
 from models.backtest.log import EventLog
 from models.backtest.registry import MethodSettings
 from models.evaluation import Scorer
@@ -19,6 +20,14 @@ from models.scorers import ModelScorer
 from models.settings import FitSettings
 from models.timelines import Catalogue, Timeline
 from models.training import FitReport, fit
+
+# Fields of the settings that a first version does not depend on: it has no parent, no replay and no span yet.
+AFTER_BASE = frozenset(
+    {
+        "epochs", "rate", "history_weight", "distil_new", "distil_replay", "distil_adaptive", "temperature",
+        "ewc", "fisher_chunks", "anchor", "interpolate", "dropout",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,21 @@ class Continual:
         model = deepcopy(self.model)
         model.grow(catalogue)
         return ModelScorer(model)
+
+    def base_key(self) -> Hashable:
+        """Return what the first version depends on: seed, device, how it is fitted, and on how much of the base."""
+        fitted = [(f.name, getattr(self.settings, f.name)) for f in fields(FitSettings) if f.name not in AFTER_BASE]
+        span = self.settings.span if self.settings.span < 1.0 else 0.0
+        return ("continual", self.seed, self.device, span, *fitted)
+
+    def begin_like(self, other: SharesBase, base: EventLog) -> None:
+        """Take the weights of another one's first version, and remember the base in a way of its own."""
+        assert isinstance(other, Continual)
+        self.model, self.base, self.calls = deepcopy(other.model), len(base), 1
+        assert self.model is not None
+        self.reports = list(other.reports)
+        start = max(0, len(base) - round(self.settings.span * self.base)) if self.settings.span else 0
+        self.memory.remember(self.model, base, start)
 
     def _learn_anew(self, past: EventLog) -> None:
         """Learn from nothing: all events, or the latest ones, before which only popularity is counted."""

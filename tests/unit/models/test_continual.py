@@ -5,7 +5,7 @@ import pytest
 
 from models import checkpoint
 from models.backtest.log import EventLog
-from models.backtest.prequential import cut_at, replay
+from models.backtest.prequential import Bases, cut_at, replay
 from models.backtest.registry import CONTINUAL, MethodSettings, make
 from models.methods.continual import Continual
 from tests.unit.models.circles import circle
@@ -78,3 +78,20 @@ def test_a_sliding_window_learns_the_latest_events_only(turning: EventLog):
     base = int(np.searchsorted(turning.time, EDGES[0]))
     assert taken_through("sliding-window", turning, span=0.5)[0].reports[-1].targets == base // 2
     assert taken_through("full-retrain", turning)[0].reports[-1].targets == len(turning)
+
+
+@pytest.mark.parametrize("name", ["fine-tune", "ader", "sliding-window"])
+def test_a_method_that_begins_like_another_learns_what_it_would_have_learned_alone(name: str, turning: EventLog):
+    windows = cut_at(turning, EDGES)
+    bases: Bases = {}
+    for method in (made("static", span=made(name).settings.span), shared := made(name)):
+        *_, _ = replay(method, turning, windows, look_back=False, bases=bases)
+    assert len(bases) == 1
+    assert name_of(shared) == name_of(taken_through(name, turning)[0])
+
+
+def test_methods_that_learn_the_base_otherwise_do_not_share_it():
+    assert made("fine-tune").base_key() == made("ader").base_key()
+    assert made("fine-tune").base_key() != made("ema").base_key()
+    assert made("fine-tune").base_key() != made("fine-tune", first_epochs=3).base_key()
+    assert made("fine-tune").base_key() != made("sliding-window").base_key()
