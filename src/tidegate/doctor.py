@@ -172,9 +172,9 @@ def check_trigger(connection: Connection[Any]) -> Finding:
 
 def check_services(connection: Connection[Any]) -> Finding:
     """Look whether the definitions still hold the feature services that live versions were trained on."""
-    if not _one(connection, "doctor_registry")["applied"]:
-        return Finding("services", "warn", "the definitions of features were never applied", "tidegate feast apply")
-    found = _one(connection, "doctor_services")
+    found = _one(connection, "lost_services") if _one(connection, "doctor_registry")["there"] else {"applied": 0}
+    if not found["applied"]:
+        return Finding("services", "warn", "the definitions of features are not applied", "tidegate feast apply")
     if found["lost"] is None:
         return Finding("services", "ok", f"{found['live']} live, each with the feature service that it was trained on")
     mend = "Put it back into feature_repo/services.py, then tidegate feast apply; or tidegate versions deploy another."

@@ -86,10 +86,18 @@ def apply_definitions(database: Database) -> bool:
         if _applied(connection) == wanted:
             return False
         started = time.perf_counter()
+        forget_torn_down(connection)
         _run_apply(database)
         connection.execute(queries["note_definitions"], {"project": PROJECT, "hash": wanted})
-    log.info("definitions applied in %.1f s", time.perf_counter() - started)
+        log.info("definitions applied in %.1f s", time.perf_counter() - started)
+        _warn_of_lost_services(connection)
     return True
+
+
+def forget_torn_down(connection: psycopg.Connection[Any]) -> None:
+    """Forget the versions of views that `feast teardown` left in the registry: the next `feast apply` fails on them."""
+    if connection.execute(queries["registry_exists"]).fetchone() == (True,):
+        connection.execute(queries["forget_torn_down"], {"project": PROJECT})
 
 
 def definitions_hash(folder: Path) -> str:
@@ -216,6 +224,13 @@ def _applied(connection: psycopg.Connection[Any]) -> str | None:
         return None
     row = connection.execute(queries["applied_definitions"], {"project": PROJECT}).fetchone()
     return None if row is None else str(row[0])
+
+
+def _warn_of_lost_services(connection: psycopg.Connection[Any]) -> None:
+    """Say at once which live versions can no longer be looked up, and not only when somebody asks."""
+    _, _, lost, versions = connection.execute(queries["lost_services"]).fetchone() or (0, 0, None, None)
+    if lost is not None:
+        log.warning("no feature service %s any more, which live versions were trained on: %s", lost, versions)
 
 
 def _run_apply(database: Database) -> None:

@@ -135,10 +135,12 @@ def role_without_rights(connection: psycopg.Connection) -> Iterator[str]:
 
 
 def test_a_live_version_whose_feature_service_is_gone_fails(database: Database, connection: psycopg.Connection):
-    assert examined(database)["services"].state == "warn", "definitions were never applied"
+    assert examined(database)["services"].state == "warn", "definitions are not applied"
     connection.execute("create schema if not exists feast")
     connection.execute("create table feast.feature_services (feature_service_name text, project_id text)")
     connection.execute("insert into feast.feature_services values ('sequential_recommender@v1', 'somebody else''s')")
+    assert examined(database)["services"].state == "warn", "nor is what somebody else applied ours"
+    connection.execute("insert into feast.feature_services values ('ranker@v1', 'tidegate')")
     version = deploy_version(connection, {"tea": [1, 0]})
     finding = examined(database)["services"]
     assert finding.state == "fail"

@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 from models import timelines
 from tests.support.activity import Row, insert, item_history, some_events, user_history
 from tests.support.feast import expected_features, feast, land, three_windows
+from tests.support.learning import deploy_version
 from tidegate import feature_store, features
 from tidegate.postgres import Database
 from tidegate.postgres.variables import feast_variables
@@ -70,6 +71,19 @@ def test_the_plain_feast_command_lists_what_was_applied(store_database: Database
 
 def test_definitions_are_applied_once(store_database: Database) -> None:
     assert not features.apply_definitions(store_database)
+
+
+@pytest.mark.long  # two processes that import Feast
+def test_definitions_that_were_torn_down_are_applied_again_with_a_warning_of_what_they_lack(
+    store_database: Database, writer: psycopg.Connection[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    deploy_version(writer, {"tea": [1, 0]})
+    writer.execute("""update learning.versions set manifest = '{"service": {"name": "gone@v1"}}'""")
+    feast(store_database, "teardown")
+    left = writer.execute("select count(*) > 0 from feast.feature_view_version_history").fetchone()
+    assert left == (True,), "Feast forgets them itself now"
+    assert features.apply_definitions(store_database)
+    assert "no feature service gone@v1 any more" in caplog.text
 
 
 def test_historical_values_are_those_strictly_before_by_index_and_by_feast(

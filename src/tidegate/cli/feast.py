@@ -8,6 +8,7 @@ import subprocess
 import typer
 
 from tidegate.feature_store import command, environment
+from tidegate.features import forget_torn_down
 from tidegate.postgres import Database, open_database
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -23,6 +24,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def feast(ctx: typer.Context) -> None:
     """Run Feast on tidegate's database and definitions: tidegate feast feature-views list."""
     with open_database() as database:
+        if "apply" in ctx.args:
+            with database.connect(autocommit=True) as connection:
+                forget_torn_down(connection)
         code = run_feast(database, ctx.args)
     raise typer.Exit(code)
 

@@ -44,17 +44,7 @@ select exists (
     select from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = 'feast' and c.relname = 'feature_services'
-) as applied;
-
--- doctor_services --
--- The feature services that live versions name and the applied definitions lack, with those versions; null for none.
--- Only where the registry is.
-select
-    count(*) as live,
-    string_agg(distinct v.service, ', ') filter (where s.feature_service_name is null) as lost,
-    string_agg(v.version_id::text, ', ' order by v.version_id) filter (where s.feature_service_name is null) as versions
-from serving.live_versions v
-left join feast.feature_services s on s.feature_service_name = v.service and s.project_id = 'tidegate';
+) as there;
 
 -- doctor_queue --
 -- Whether the queue is in this database. Not by to_regclass, which needs a right to look.

@@ -24,6 +24,28 @@ select definitions_hash
  where project = %(project)s
    and exists (select from feast.feature_views where project_id = %(project)s)
 
+-- forget_torn_down --
+-- Forget the versions of views that are gone: `feast teardown` leaves them, and the next `feast apply` fails on them.
+delete from feast.feature_view_version_history h
+ where h.project_id = %(project)s
+   and not exists (
+       select from feast.feature_views v
+        where (v.project_id, v.feature_view_name) = (h.project_id, h.feature_view_name))
+   and not exists (
+       select from feast.on_demand_feature_views v
+        where (v.project_id, v.feature_view_name) = (h.project_id, h.feature_view_name))
+
+-- lost_services --
+-- How many services are applied, how many versions are live, the services that these name and nobody applied, and the
+-- versions that name them. Only where the registry is.
+select
+    (select count(*) from feast.feature_services where project_id = 'tidegate') as applied,
+    count(*) as live,
+    string_agg(distinct v.service, ', ') filter (where s.feature_service_name is null) as lost,
+    string_agg(v.version_id::text, ', ' order by v.version_id) filter (where s.feature_service_name is null) as versions
+from serving.live_versions v
+left join feast.feature_services s on s.feature_service_name = v.service and s.project_id = 'tidegate'
+
 -- note_definitions --
 -- Note what was applied.
 insert into feast.applied_definitions (project, definitions_hash) values (%(project)s, %(hash)s)
