@@ -26,14 +26,12 @@ from benchmarks.learning import data
 from benchmarks.learning.bars import bars, figures
 from benchmarks.measuring import report
 from models.backtest.contest import Contest, Heard, compete
-from models.backtest.registry import METHODS, MethodSettings
+from models.backtest.registry import GROUPS, MethodSettings, named
 from models.backtest.report import document
 from models.errors import ModelError
 from tidegate import backtests
 from tidegate.cli.shown import say_table
 from tidegate.errors import TidegateError
-
-GROUPS = {"baselines": "baseline", "sequential": "sequential", "continual": "continual"}
 
 
 def main() -> None:
@@ -89,19 +87,6 @@ def run(asked: argparse.Namespace, console: Console) -> dict[str, Any]:
             if asked.out:
                 keep(asked.out, found, contest)
     return found
-
-
-def named(wanted: list[str], repeats: bool) -> list[str]:
-    """Return the methods that are meant; a group leaves out what knows nothing but repetition where nothing repeats."""
-    found = []
-    for name in wanted:
-        group = [
-            other
-            for other, entry in METHODS.items()
-            if name in ("all", entry.kind, f"{entry.kind}s") and (repeats or not entry.repeats_only)
-        ]
-        found += group or [name]
-    return list(dict.fromkeys(found))
 
 
 def options(said: list[str]) -> dict[str, dict[str, Any]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.learning import journey, movielens, sessions, tables
-from benchmarks.learning.logs import Columns, as_log
 from benchmarks.learning.texts import embedder
+from models.backtest.columns import Columns, as_log
 from models.backtest.log import EventLog
 from models.backtest.prequential import Window, cut, cut_at
 from models.text import TextEncoder

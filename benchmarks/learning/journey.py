@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.learning.logs import Columns, Item, all_of
+from models.backtest.columns import Columns, Item, all_of
 from tidegate.demo.journey import read_journey
 
 

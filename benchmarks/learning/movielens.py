@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.learning.logs import Columns, Item, all_of
+from models.backtest.columns import Columns, Item, all_of
 from tidegate.errors import MissingPackage
 from tidegate.readers import open_source
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.learning.logs import Columns, all_of
+from models.backtest.columns import Columns, all_of
 from tidegate.errors import IngestError
 
 PERIOD = 7 * 86_400.0  # seconds; the files say only what came before what

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.learning.logs import Columns, Item
+from models.backtest.columns import Columns, Item
 from models.timelines import EVENT_TYPES
 from tidegate.errors import IngestError
 from tidegate.readers import EXTENSIONS, Unreadable, open_source

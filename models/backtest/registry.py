@@ -6,7 +6,7 @@ are chosen. A method's code is imported when the method is asked for and not bef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import import_module
 from itertools import product
@@ -133,6 +133,25 @@ BASELINES = {
 }
 
 METHODS: dict[str, Entry] = {**BASELINES, **CONTINUAL}
+
+
+# What may be said instead of names.
+GROUPS = {"all": "", "baselines": "baseline", "sequential": "sequential", "continual": "continual"}
+
+
+def named(wanted: Sequence[str], repeats: bool = True) -> list[str]:
+    """Return the methods that are meant by names and groups.
+
+    A group leaves out what knows nothing but repetition where nothing repeats.
+    """
+    found: list[str] = []
+    for name in wanted:
+        kind = GROUPS.get(name)
+        members = [
+            other for other, said in METHODS.items() if kind in ("", said.kind) and (repeats or not said.repeats_only)
+        ]
+        found += [name] if kind is None else members
+    return list(dict.fromkeys(found))
 
 
 def entry(name: str) -> Entry:

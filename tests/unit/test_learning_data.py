@@ -10,10 +10,10 @@ import pytest
 
 from benchmarks.learning import movielens, sessions, tables
 from benchmarks.learning.data import Asked, load
-from benchmarks.learning.logs import Columns, Item, all_of, as_log
 from benchmarks.learning.texts import embedder
+from models.backtest.columns import Columns, Item, all_of, as_log
 from models.backtest.prequential import rank_window
-from tests.unit.models.known import Fixed
+from tests.unit.models.logs import Fixed
 from tidegate.errors import IngestError
 
 EVENTS = """user,item,time,type,value

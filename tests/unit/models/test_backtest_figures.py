@@ -13,7 +13,7 @@ from models.backtest.prequential import cut, cut_at, replay, window_queries
 from models.backtest.registry import METHODS, Entry, MethodSettings, make
 from models.backtest.segments import popular_share, segments
 from models.errors import UnknownMethod
-from tests.unit.models.known import DAY, Counting, Fixed, log_of, random_log
+from tests.unit.models.logs import DAY, Counting, Fixed, log_of, random_log
 
 
 def oracle(settings: MethodSettings) -> Fixed:

@@ -7,7 +7,7 @@ from models.backtest import prequential
 from models.backtest.log import EventLog
 from models.backtest.prequential import Course, Window, cut, cut_at, rank_window
 from models.errors import NoScore, TimelineError
-from tests.unit.models.known import DAY, Counting, Fixed, RowScorer, log_of, random_log, shuffled_after
+from tests.unit.models.logs import DAY, Counting, Fixed, RowScorer, log_of, random_log, shuffled_after
 
 
 def course(method: object, log: EventLog, windows: tuple[Window, ...]) -> Course:
