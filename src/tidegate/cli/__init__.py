@@ -50,6 +50,7 @@ COMMANDS: dict[str, Entry] = {
     "streams": Entry("streams:app", "List streams, add one, or change what makes one train."),
     "versions": Entry("versions:app", "List versions, look at one, or make one live."),
     "replay": Entry("replay:replay", "Train a version again and compare the weights."),
+    "backtest": Entry("backtest:backtest", "Compare methods of learning on the events that are there."),
     "windows": Entry("windows:app", "List windows, look at one, cut, verify, retry or skip one."),
     "rules": Entry("rules:app", "List, add, change, remove or try the rules that events must keep."),
     "quarantine": Entry("quarantine:app", "Look at events that broke a rule, and let them go again."),
