@@ -11,21 +11,13 @@ from typing import Any
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from tests.support.databases import clone, drop
 from tests.support.served_features import fill, open_repository, write_repository
+from tests.support.served_requests import ODD, USER, requests
 from tidegate.postgres import Database
 
 pytest.importorskip("feast")
-REFS = [
-    *(f"profile:{name}" for name in ("visits", "spend", "mean", "name", "known", "age")),
-    *(f"taste:{name}" for name in ("vector", "words", "counts", "weights")),
-    *(f"card:{name}" for name in ("title", "price", "seen_at", "picture")),
-    *(f"cross:{name}" for name in ("clicks", "share")),
-]
-KEYS = {"profile": ["user_id"], "taste": ["user_id"], "card": ["item_id"], "cross": ["user_id", "item_id"]}
-USERS, ITEMS = st.sampled_from([1, 2, 3, 12, 99, -7]), st.sampled_from(["tea", "milk", "sugar", ""])
 LOCAL = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -92,73 +84,12 @@ def pair(repository: Path) -> Iterator[Pair]:
         made.close()
 
 
-@st.composite
-def requests(draw: st.DrawFn) -> dict[str, Any]:
-    """Return a request that makes sense: references or a service, and the keys they need."""
-    service = draw(st.sampled_from(["", "ranking", "pairs"]))
-    refs = draw(st.lists(st.sampled_from(REFS), min_size=1, max_size=8, unique=True))
-    views = {"": {ref.partition(":")[0] for ref in refs}, "ranking": {"profile"}, "pairs": {"cross"}}[service]
-    size = draw(st.integers(1, 6))
-    values = {"user_id": st.lists(USERS, min_size=size, max_size=size)}
-    values["item_id"] = st.lists(ITEMS, min_size=size, max_size=size)
-    keys = sorted({key for view in views for key in KEYS[view]}, reverse=draw(st.booleans()))
-    asked: dict[str, Any] = {"entities": {key: draw(values[key]) for key in keys}}
-    return asked | ({"feature_service": service} if service else {"features": refs}) | full_names(draw)
-
-
-def full_names(draw: st.DrawFn) -> dict[str, Any]:
-    return draw(st.sampled_from([{}, {"full_feature_names": True}, {"full_feature_names": False}]))
-
-
 @LOCAL
 @given(asked=requests())
 def test_ours_answers_as_feast_does(pair: Pair, asked: dict[str, Any]) -> None:
     stock, ours = pair.both("/get-online-features", asked)
     assert (ours.status_code, ours.json()) == (stock.status_code, stock.json())
     assert ours.headers["content-type"] == stock.headers["content-type"]
-
-
-USER = {"user_id": [1, 99, 2]}
-ODD: list[Any] = [
-    b"{",
-    b"",
-    b"[]",
-    b"null",
-    {},
-    {"entities": {}},
-    {"entities": {}, "features": ["profile:spend"]},
-    {"entities": {"user_id": []}, "features": ["profile:spend"]},
-    {"entities": {"user_id": 1}, "features": ["profile:spend"]},
-    {"entities": USER},
-    {"entities": USER, "features": []},
-    {"entities": USER, "features": "profile:spend"},
-    {"entities": USER, "features": [1]},
-    {"entities": USER, "features": ["profile"]},
-    {"entities": USER, "features": ["profile:nothing"]},
-    {"entities": USER, "features": ["nothing:spend"]},
-    {"entities": USER, "feature_service": "nothing"},
-    {"entities": USER, "feature_service": 7},
-    {"entities": USER, "features": ["profile:spend"], "full_feature_names": "maybe"},
-    {"entities": USER, "features": ["profile:spend"], "full_feature_names": "true"},
-    {"entities": USER, "features": ["profile:spend"], "include_feature_view_version_metadata": True},
-    {"entities": USER, "features": ["profile:visits", "taste:visits"]},
-    {"entities": USER, "features": ["profile:visits", "taste:visits"], "full_feature_names": True},
-    {"entities": USER, "features": ["profile:spend", "profile:spend"]},
-    {"entities": USER, "features": ["card:price"]},
-    {"entities": USER | {"item_id": ["tea"]}, "features": ["profile:spend"]},
-    {"entities": USER | {"item_id": ["tea"] * 3}, "features": ["profile:spend"]},
-    {"entities": USER | {"colour": ["red"] * 3}, "features": ["profile:spend"]},
-    {"entities": {"user_id": ["1", "2"]}, "features": ["profile:spend"]},
-    {"entities": {"user_id": [1.0, 2.5]}, "features": ["profile:spend"]},
-    {"entities": {"user_id": [1, "2"]}, "features": ["profile:spend"]},
-    {"entities": {"user_id": [True]}, "features": ["profile:spend"]},
-    {"entities": {"user_id": [2**70]}, "features": ["profile:spend"]},
-    {"entities": {"user_id": [[1]]}, "features": ["profile:spend"]},
-    {"entities": {"user": [1, 2]}, "features": ["profile:spend"]},
-    {"entities": USER | {"amount": [1.0, 2.0, 3.0]}, "features": ["basket_total:total", "profile:spend"]},
-    {"entities": USER, "features": ["basket_total:total"]},
-    {"entities": USER, "features": ["profile:spend"], "feature_service": "ranking", "more": 1},
-]
 
 
 @pytest.mark.parametrize(

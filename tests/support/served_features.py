@@ -44,6 +44,12 @@ cross = FeatureView(
     schema=[Field(name="clicks", dtype=Int64), Field(name="share", dtype=Float64)],
 )
 
+visited = FeatureView(
+    name="visited", entities=[user], ttl=timedelta(0),
+    source=FileSource(name="visits", path="visits.parquet", timestamp_field="event_timestamp"),
+    schema=[Field(name="pages", dtype=Int64), Field(name="place", dtype=String)],
+)
+
 
 @on_demand_feature_view(
     sources=[profile, RequestSource(name="basket", schema=[Field(name="amount", dtype=Float64)])],
@@ -58,11 +64,16 @@ pairs = FeatureService(name="pairs", features=[profile[["spend"]], cross, card[[
 """
 
 
-def write_repository(folder: Path, database: Database, online: str = ONLINE) -> Path:
+def write_repository(folder: Path, database: Database, online: str = ONLINE, schema: str = "shop") -> Path:
     """Write the repository for a database; return its folder. The registry is a file in it."""
+    import pandas as pd
+
     found = database.parameters
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "definitions.py").write_text(DEFINITIONS)
+    visits = {"user_id": [1, 2, 2], "pages": [3, 1, 8], "place": ["Oslo", None, "Bergen"]}
+    times = pd.to_datetime(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"])
+    pd.DataFrame(visits | {"event_timestamp": times}).to_parquet(folder / "visits.parquet")
     (folder / "feature_store.yaml").write_text(
         textwrap.dedent(f"""
             project: shop
@@ -77,7 +88,7 @@ def write_repository(folder: Path, database: Database, online: str = ONLINE) -> 
               user: {found["user"]}
               password: "{found.get("password", "")}"
               sslmode: disable
-              db_schema: shop
+              db_schema: {schema}
         """)
     )
     return folder
@@ -95,7 +106,19 @@ def open_repository(folder: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     store = FeatureStore(repo_path=str(folder))
-    names = ("user", "item", "profile", "taste", "card", "cross", "basket_total", "ranking", "pairs", "pushed")
+    names = (
+        "user",
+        "item",
+        "profile",
+        "taste",
+        "card",
+        "cross",
+        "visited",
+        "basket_total",
+        "ranking",
+        "pairs",
+        "pushed",
+    )
     store.apply([getattr(module, name) for name in names])
     return store
 

@@ -10,9 +10,10 @@ from starlette.concurrency import run_in_threadpool
 
 import tidegate
 from tidegate.api import events, features, items, operations, problems, recommendations
-from tidegate.api.bodies import LimitBody
+from tidegate.api.bodies import LIMIT_BYTES
 from tidegate.api.figures import CountRequests, Figures
 from tidegate.client import Client
+from tidegate.stores.server_limits import Limits
 
 CONNECTIONS = 16
 DESCRIPTION = """
@@ -43,6 +44,6 @@ def create_app(client: Client | None = None) -> FastAPI:
         app.include_router(part.router)
     app.mount(features.PREFIX, app.state.feature_server, name="feast")
     problems.install(app)
-    app.add_middleware(LimitBody)
+    app.add_middleware(Limits, size=LIMIT_BYTES, refuse=problems.problem, elsewhere=features.PREFIX)
     app.add_middleware(CountRequests, figures=app.state.figures)
     return app

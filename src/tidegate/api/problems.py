@@ -28,6 +28,7 @@ from tidegate.errors import (
     UnknownStream,
 )
 from tidegate.log import get_log
+from tidegate.stores.server_limits import TooLarge
 
 RETRY_SECONDS = "2"
 _STATUS: dict[type[TidegateError], HTTPStatus] = {
@@ -93,6 +94,8 @@ async def _from_driver(_: Request, error: Exception) -> Response:
 
 async def _from_http(_: Request, error: Exception) -> Response:
     error = cast(HTTPException, error)
+    if isinstance(error, TooLarge):
+        raise error  # `Limits` answers for it
     return problem(HTTPStatus(error.status_code), str(error.detail), "GET /docs lists what there is.")
 
 

@@ -149,8 +149,9 @@ class TidegateOnlineStore(OnlineStore):
         keys = {
             name: _key_values(name, values, known.kinds) for name, values in rows.items() if name in known.join_keys
         }
-        if len({len(values) for _, values in keys.values()}) > 1:
-            return None
+        lengths = {len(values) for _, values in keys.values()}
+        if len(lengths) > 1 or 0 in lengths:
+            return None  # Feast says what is wrong
         return _Request(plan, keys, options[1])
 
     def _known(self, config: Any, features: Any, registry: Any, project: str, full_names: bool) -> _Known:
@@ -360,7 +361,11 @@ def _key_values(name: str, values: Sequence[Any], kinds: Mapping[str, Any]) -> t
         kind = kind or python_values_to_feast_value_type(name, protos)
         protos = python_values_to_proto_values(protos, kind)
     known = column_type(kind or _kind_of(protos))
-    return known, known.column(protos)
+    wire = known.column(protos)
+    for given, found in zip(values, wire, strict=True):
+        if found is None and given is not None and not isinstance(given, Value):
+            raise ValueError(f"{name} is of type {known.value_type.name}, and {given!r} is not.")
+    return known, wire
 
 
 def _kind_of(protos: Sequence[Any]) -> Any:

@@ -35,7 +35,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tidegate.stores.online import TidegateOnlineStore
 from tidegate.stores.server_direct import Direct
 from tidegate.stores.server_figures import count_everything, page
-from tidegate.stores.server_limits import LIMIT_BYTES, LIMIT_REQUESTS, Limits, unavailable
+from tidegate.stores.server_limits import LIMIT_BYTES, LIMIT_REQUESTS, Limits, said
 
 REFRESH_SECONDS = 60  # as `feast serve`
 
@@ -115,7 +115,7 @@ def readiness(store: FeatureStore) -> Any:
             await run_in_threadpool(store.registry.list_projects, allow_cache=True)
             await ask(store)
         except Exception as error:
-            return unavailable(str(error))
+            return said(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         return Response(status_code=HTTPStatus.OK)
 
     return ready

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from time import perf_counter
 
 import psycopg
@@ -17,7 +18,7 @@ from tidegate.stores.online_read import Plan as Reading
 from tidegate.stores.online_response import PRESENT, Block
 from tidegate.stores.server_figures import ROUTE, count_read
 from tidegate.stores.server_json import encode
-from tidegate.stores.server_limits import unavailable
+from tidegate.stores.server_limits import said
 from tidegate.stores.server_requests import Asked, Plan, Plans, read
 
 JSON = b"application/json"
@@ -42,12 +43,13 @@ class Direct:
         try:
             answer = await self._answer(body)
         except AWAY as error:
-            await unavailable(f"The online store does not answer: {error}")(scope, receive, send)
+            refusal = said(HTTPStatus.SERVICE_UNAVAILABLE, f"The online store does not answer: {error}")
+            await refusal(scope, receive, send)
             return
         if answer is None:
             await self._app(scope, again(body, receive), send)
         else:
-            await said(answer, send)
+            await sent(answer, send)
 
     async def _answer(self, body: bytes) -> bytes | None:
         """Return the answer to a body; None where Feast shall give it, or say what is wrong."""
@@ -104,7 +106,7 @@ async def whole(receive: Receive) -> bytes | None:
     return None if message["type"] == "http.disconnect" else b"".join(parts)
 
 
-async def said(answer: bytes, send: Send) -> None:
+async def sent(answer: bytes, send: Send) -> None:
     """Send an answer."""
     headers = [(b"content-length", b"%d" % len(answer)), (b"content-type", JSON)]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

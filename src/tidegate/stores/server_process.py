@@ -7,6 +7,7 @@ imports Feast, which takes seconds and is shared, and opens nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,22 @@ from feast import metrics as feast_metrics
 from gunicorn.app.base import BaseApplication
 
 from tidegate.stores.server import REFRESH_SECONDS, create_app
+from tidegate.stores.server_limits import LIMIT_BYTES, LIMIT_REQUESTS
 from tidegate.stores.server_worker import FeatureWorker
 
 GRACE_SECONDS = 30  # for requests that are being answered when it is told to stop
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served, and how much of it at once."""
+
+    repository: Path
+    settings: Path  # a feature_store.yaml
+    refresh_seconds: int = REFRESH_SECONDS
+    limit_bytes: int = LIMIT_BYTES  # of a body
+    limit_requests: int = LIMIT_REQUESTS  # that a worker is answering
+    metrics: bool = False  # on port 8000 too
 
 
 class FeatureServer(BaseApplication):
@@ -26,10 +40,9 @@ class FeatureServer(BaseApplication):
     `options` are gunicorn's settings and win over those here. SIGHUP replaces the workers one after the other.
     """
 
-    def __init__(self, repository: Path, options: Mapping[str, Any], refresh_seconds: int = REFRESH_SECONDS) -> None:
-        self._repository = repository
+    def __init__(self, served: Served, options: Mapping[str, Any]) -> None:
+        self._served = served
         self._given = options
-        self._refresh_seconds = refresh_seconds
         super().__init__()
 
     def load_config(self) -> None:
@@ -47,7 +60,28 @@ class FeatureServer(BaseApplication):
 
     def load(self) -> Any:
         """Return the app of a worker; gunicorn calls it in the worker."""
-        return create_app(FeatureStore(repo_path=str(self._repository)), refresh_seconds=self._refresh_seconds)
+        served = self._served
+        store = FeatureStore(repo_path=str(served.repository), fs_yaml_file=served.settings)
+        app = create_app(
+            store,
+            refresh_seconds=served.refresh_seconds,
+            limit_bytes=served.limit_bytes,
+            limit_requests=served.limit_requests,
+        )
+        feast_metrics.init_worker_monitoring()
+        feast_metrics.init_worker_freshness_monitoring(store)
+        return app
+
+    def run(self) -> None:
+        """Serve, until stopped."""
+        if self._served.metrics:
+            serve_metrics()
+        super().run()
+
+
+def serve_metrics() -> None:
+    """Start the page of figures that `feast serve --metrics` has on port 8000, in a process of its own."""
+    feast_metrics.start_metrics_server(None, start_resource_monitoring=False, start_freshness_monitoring=False)
 
 
 def forget_worker(_: object, worker: Any) -> None:
