@@ -80,7 +80,7 @@ def fit(
     losses: list[float] = []
     steps = 0
     dropout = settings.dropout if model.increments else None
-    with _repeatable(seed, device, settings.threads), _dropping(model.train(), dropout):
+    with repeatable(seed, device, settings.threads), _dropping(model.train(), dropout):
         if len(lesson.queries):
             model.fit_profile(lesson.queries.profile)
             for loss in _epochs(model, lesson, kept, settings, seed, on_progress):
@@ -177,7 +177,7 @@ def settle_terms(model: Recommender, batches: Batches, settings: FitSettings, ge
 
 
 @contextmanager
-def _repeatable(seed: int, device: torch.device, threads: int) -> Iterator[None]:
+def repeatable(seed: int, device: torch.device, threads: int) -> Iterator[None]:
     """Make what happens inside depend on the seed alone, and leave torch as it was."""
     before, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     if device.type == "cuda":

@@ -132,7 +132,20 @@ BASELINES = {
     ),
 }
 
-METHODS: dict[str, Entry] = {**BASELINES, **CONTINUAL}
+
+def _sasrec(name: str, about: str) -> Entry:
+    return Entry(f"models.baselines.sasrec:{name}", about, "sequential")
+
+
+# A plain transformer over item ids (Kang and McAuley 2018), under each way of learning on.
+SEQUENTIAL = {
+    "sasrec-static": _sasrec("static", "SASRec: the base and nothing after it"),
+    "sasrec-fine-tune": _sasrec("fine_tune", "SASRec: three epochs over each window"),
+    "sasrec-retrain": _sasrec("retrain", "SASRec: everything anew in each window"),
+    "sasrec-slide": _sasrec("slide", "SASRec: the latest events anew, as many as the base had"),
+}
+
+METHODS: dict[str, Entry] = {**BASELINES, **SEQUENTIAL, **CONTINUAL}
 
 
 # What may be said instead of names.

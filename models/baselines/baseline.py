@@ -18,6 +18,7 @@ from scipy import sparse
 from models.backtest.log import EventLog
 from models.baselines.live import LiveCounts, LiveWindow
 from models.batches import MOST_SCORES
+from models.encoder import gap_buckets
 from models.evaluation import Scorer
 from models.histories import Histories, Queries, check_items, spans
 from models.timelines import Catalogue
@@ -43,6 +44,11 @@ class Past:
         return first
 
     @cached_property
+    def gaps(self) -> np.ndarray:
+        """Return the bucket (E,) of the time since the user's event before."""
+        return gap_buckets(self.histories.times, self.histories.bounds)
+
+    @cached_property
     def moment(self) -> np.ndarray:
         """Return which moment (E,) of its user an event belongs to, counted from 0."""
         new = np.diff(self.histories.times, prepend=-np.inf) != 0
@@ -50,13 +56,6 @@ class Past:
         new[begins] = True
         total = np.cumsum(new)
         return total - total[self.histories.bounds[:-1][self.histories.owner]]
-
-    @cached_property
-    def opening(self) -> np.ndarray:
-        """Return the position (E,) of the first event of an event's moment."""
-        place = np.arange(len(self.moment))
-        same = (np.diff(self.moment, prepend=-1) == 0) & (np.diff(self.histories.owner, prepend=-1) == 0)
-        return np.maximum.accumulate(np.where(same, 0, place))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""Stretches of timelines for a transformer with positions.
+
+The queries of a user between two marks share one stretch, which begins half a length before the first mark: each query
+sees at least half a length of history, or all there is, and a stretch answers half a length of queries at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.baselines.baseline import Past
+from models.histories import Queries, spans
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Hold events low:high of the histories, and the queries first:last that each stretch answers."""
+
+    low: np.ndarray  # (C,) int64
+    high: np.ndarray  # (C,) int64
+    first: np.ndarray  # (C,) int64
+    last: np.ndarray  # (C,) int64
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Hold B stretches as tensors, and where the states of their Q queries are."""
+
+    items: Tensor  # (B, T) int64, padded at the end, where causality hides it
+    gaps: Tensor  # (B, T) int64
+    place: Tensor  # (Q,) int64, into the flat (B * T) states; B * T: no history
+    number: np.ndarray  # (Q,) which of all queries
+
+
+def stretches(queries: Queries, length: int) -> Stretches:
+    """Return the stretches (at most `length` events each) of all queries."""
+    half = length // 2
+    known = queries.start - queries.first
+    low = queries.first + np.maximum((known - 1) // half - 1, 0) * half
+    changes = (np.diff(low, prepend=-1) != 0) | (np.diff(queries.user, prepend=-1) != 0)
+    first = np.flatnonzero(changes)
+    last = np.append(first[1:], len(queries))[: len(first)]
+    return Stretches(low[first], queries.start[last - 1], first, last)
+
+
+class Reader:
+    """Turn stretches of queries into tensors."""
+
+    def __init__(self, queries: Queries, past: Past, length: int) -> None:
+        self.queries, self.past = queries, past
+        self.stretches = stretches(queries, length)
+
+    def batches(self, order: np.ndarray, most: int, queries: int) -> Iterator[np.ndarray]:
+        """Yield the stretches in the given order, at most `most` at a time and about `queries` queries."""
+        asked = np.cumsum((self.stretches.last - self.stretches.first)[order])
+        low = 0
+        while low < len(order):
+            before = int(asked[low - 1]) if low else 0
+            high = max(low + 1, int(np.searchsorted(asked, before + queries, side="right")))
+            high = min(high, low + most)
+            yield order[low:high]
+            low = high
+
+    def rows(self, chosen: np.ndarray) -> Rows:
+        """Return the chosen stretches (B,) as tensors."""
+        part, histories = self.stretches, self.queries.histories
+        low, high = part.low[chosen], part.high[chosen]
+        width = max(1, int((high - low).max()))
+        row, event = spans(low, high)
+        items, gaps = (np.zeros((len(chosen), width), dtype=np.int64) for _ in range(2))
+        items[row, event - low[row]] = histories.items[event]
+        gaps[row, event - low[row]] = self.past.gaps[event]
+        row, number = spans(part.first[chosen], part.last[chosen])
+        known = self.queries.start[number] > self.queries.first[number]
+        place = np.where(known, row * width + self.queries.start[number] - 1 - low[row], items.size)
+        return Rows(torch.from_numpy(items), torch.from_numpy(gaps), torch.from_numpy(place), number)
