@@ -7,14 +7,15 @@ three over each window. Base epochs are fewer where the log is long, because one
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.backtest.contract import Method
+from models.backtest.contract import Method, SharesBase
 from models.backtest.log import EventLog
 from models.backtest.registry import MethodSettings
 from models.baselines.attention import Network, Shape
@@ -66,6 +67,16 @@ class Sasrec(Baseline):
             # A sliding window is as long as the base was.
             self._fit(past, len(past) - self.base if windows == "slide" else 0, self.settings.base_epochs)
         self.calls += 1
+
+    def base_key(self) -> Hashable:
+        """Return what the first version depends on: everything but what becomes of the windows."""
+        return ("sasrec", self.run.seed, self.run.threads, replace(self.settings, windows="none", epochs=0))
+
+    def begin_like(self, other: SharesBase, base: EventLog) -> None:
+        """Take over the network and the counts of another one that has learned the base."""
+        assert isinstance(other, Sasrec)
+        self.network, self.popularity = deepcopy(other.network), deepcopy(other.popularity)
+        self.base, self.calls = len(base), 1
 
     def score(self, portion: Portion) -> np.ndarray:
         """Return the scores (q, N); items that were never learned are as good as the worst of the others."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from models.backtest.contract import Method
+from models.backtest.contract import Method, SharesBase
 from models.backtest.log import EventLog
 from models.backtest.registry import MethodSettings, make
 from models.histories import Queries, queries_at, target_queries
@@ -150,3 +150,21 @@ class MethodContract:
         made.learn(log.before(base), 0)
         made.learn(log.before(base), base)
         assert np.isfinite(scores(made, *window_queries(name))).all()
+
+
+class SharedBaseContract:
+    """What a method promises besides if it can begin with what another one has learned."""
+
+    def test_one_that_begins_like_another_goes_on_like_it(self, method: str, options: Options, name: str):
+        log, base, stop = world(name)
+        made, other = fresh(method, options), fresh(method, options)
+        assert isinstance(made, SharesBase)
+        assert isinstance(other, SharesBase)
+        assert made.base_key() == other.base_key()
+        made.begin_like(learned(method, name, options), log.before(base))
+        other.learn(log.before(base), 0)
+        for one in (made, other):
+            one.learn(log.before(stop), base)
+        np.testing.assert_array_equal(*(scores(one, *window_queries(name)) for one in (made, other)))
+        again = scores(learned(method, name, options), *window_queries(name))
+        np.testing.assert_array_equal(again, scores(learned(method, name, options, copy=1), *window_queries(name)))

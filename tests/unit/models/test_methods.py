@@ -9,7 +9,7 @@ import pytest
 
 from models.backtest.registry import METHODS
 from models.histories import queries_at
-from tests.contracts.method import WORLDS, MethodContract, Options, fresh, scores, world
+from tests.contracts.method import WORLDS, MethodContract, Options, SharedBaseContract, fresh, scores, world
 
 # Training that is enough for a promise to be kept or broken, by kind of method.
 SMALL: dict[str, Options] = {
@@ -52,6 +52,12 @@ def options(method: str) -> Options:
 
 class TestEveryMethod(MethodContract):
     """All of them keep the contract."""
+
+
+@pytest.mark.parametrize("name", ["sessions"])
+@pytest.mark.parametrize("method", sorted(name for name, entry in METHODS.items() if entry.kind != "baseline"))
+class TestEveryMethodThatTrains(SharedBaseContract):
+    """They learn a base once for all that differ in what they do afterwards."""
 
 
 @pytest.mark.parametrize("name", WORLDS)

@@ -107,3 +107,10 @@ def test_long_bases_take_fewer_epochs(monkeypatch: pytest.MonkeyPatch):
         fresh("sasrec-static", (("most_targets", most), ("base_epochs", 5))).learn(log, 0)
     assert epochs == [5, 3, 1]
     assert SasrecSettings().shape == Shape()
+
+
+def test_a_base_is_shared_by_those_that_learn_the_same_from_it():
+    keys = [fresh(f"sasrec-{name}").base_key() for name in ("static", "fine-tune", "retrain", "slide")]  # type: ignore[attr-defined]
+    assert len(set(keys)) == 1
+    others = [fresh("sasrec-static", seed=1), fresh("sasrec-static", (("rate", 0.1),))]
+    assert all(other.base_key() not in keys for other in others)  # type: ignore[attr-defined]
