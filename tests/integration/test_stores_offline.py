@@ -23,6 +23,8 @@ feast = pytest.importorskip("feast")
 
 from feast import Entity, FeatureService, FeatureView, Field, PushSource  # noqa: E402
 from feast.data_source import PushMode  # noqa: E402
+from feast.dqm.errors import ValidationFailed  # noqa: E402
+from feast.dqm.profilers.profiler import Profile, Profiler, ValidationReport  # noqa: E402
 from feast.feature_logging import LoggingConfig  # noqa: E402
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (  # noqa: E402
     PostgreSQLSource,
@@ -328,6 +330,91 @@ def test_nothing_asked_is_nothing_found(world: World) -> None:
     assert found.schema.field("tags").type == pa.list_(pa.string())
 
 
+def test_a_frame_without_any_key_finds_nothing_where_the_plain_store_fails(world: World) -> None:
+    world.rows("shops", [shop(1, 1)])
+    nobody = pd.DataFrame({"user_id": [None], "event_timestamp": [hours(2)]})
+    with pytest.raises(psycopg.errors.SyntaxError):
+        world.asked(world.stock, nobody, ["shops:visits"])
+    assert world.asked(world.ours, nobody, ["shops:visits"])["visits"].to_pylist() == [None]
+    empty = pd.DataFrame({"user_id": [], "event_timestamp": []})
+    assert world.asked(world.ours, empty, ["shops:visits"]).num_rows == 0
+
+
+@pytest.mark.parametrize("ending", ["", "; ", " -- all of them"])
+def test_a_statement_may_end_as_it_likes(world: World, ending: str) -> None:
+    world.rows("shops", [shop(1, 1, visits=7)])
+    asked = f"with a as (select 1::bigint as user_id) select a.*, now() as event_timestamp from a{ending}"
+    assert world.asked(world.ours, asked, ["shops:visits"])["visits"].to_pylist() == [7]
+
+
+def test_names_that_need_quotes_and_mapped_columns(world: World) -> None:
+    world.connection.execute(
+        """create schema "Odd one";
+        create table "Odd one"."T%s ""x" ("User Id" bigint, "At %" timestamptz, "a {} ""x" text, "select" int)"""
+    )
+    view = FeatureView(
+        name="Odd-View", entities=[user], ttl=timedelta(0),
+        source=PostgreSQLSource(
+            name="odd one", table='"Odd one"."T%s ""x"', timestamp_field="At %",
+            field_mapping={"User Id": "user_id", "select": "chosen", "At %": "moment"},
+        ),
+        schema=[
+            Field(name="user_id", dtype=Int64), Field(name='a {} "x', dtype=String), Field(name="chosen", dtype=Int32)
+        ],
+    )  # fmt: skip
+    world.ours.apply([view])
+    rows = {"User Id": [1], "At %": [hours(1)], 'a {} "x': ["z"], "select": [8]}
+    world.ours.write_to_offline_store("Odd-View", pd.DataFrame(rows))
+    names = ['Odd-View:a {} "x', "Odd-View:chosen"]
+    joined = world.asked(world.ours, frame((1, 2)), names).to_pylist()
+    between = world.ours.get_historical_features(features=names, start_date=hours(0), end_date=hours(2)).to_arrow()
+    for found in (*joined, *between.to_pylist()):
+        assert (found["user_id"], found['a {} "x'], found["chosen"]) == (1, "z", 8)
+
+
+def test_a_table_is_written_by_the_name_by_which_it_is_read(world: World) -> None:
+    world.connection.execute("create table folded (item_id bigint, at timestamptz, price double precision)")
+    view = FeatureView(
+        name="folded", entities=[item], ttl=timedelta(0), source=source("Public.Folded", created=""),
+        schema=[Field(name="item_id", dtype=Int64), Field(name="price", dtype=Float64)],
+    )  # fmt: skip
+    world.ours.apply([view])
+    world.ours.write_to_offline_store("folded", pd.DataFrame({"item_id": [5], "at": [hours(1)], "price": [2.5]}))
+    assert world.asked(world.ours, frame((5, 2), keys=("item_id",)), ["folded:price"])["price"].to_pylist() == [2.5]
+
+
+def test_names_longer_than_postgresqls_stay_whole_where_the_plain_store_cuts_them(world: World) -> None:
+    world.rows("shops", [shop(1, 1, visits=7)])
+    names = [f"a_view_whose_name_is_already_rather_long_for_postgresql_itself_{end}" for end in "ab"]
+    views = [
+        FeatureView(
+            name=name, entities=[user], ttl=timedelta(0), schema=fresh.schema,
+            source=PostgreSQLSource(
+                name=name, query="select * from shops", timestamp_field="at", field_mapping={"visits": "recent_visits"}
+            ),
+        )
+        for name in names
+    ]  # fmt: skip
+    for store in (world.stock, world.ours):
+        store.apply(views)
+    asked = [f"{name}:recent_visits" for name in names]
+    with pytest.raises(psycopg.errors.DuplicateAlias):
+        world.asked(world.stock, frame((1, 2)), asked, full_feature_names=True)
+    (found,) = world.asked(world.ours, frame((1, 2)), asked, full_feature_names=True).to_pylist()
+    assert [found[f"{name}__recent_visits"] for name in names] == [7, 7]
+
+
+def test_a_view_that_is_asked_for_by_two_keys(world: World) -> None:
+    world.rows("shops", [shop(n, n, visits=n) for n in range(4)])
+    both = [
+        shops[["visits"]].with_name(name).with_join_key_map({"user_id": f"{name}_id"}) for name in ("giver", "taker")
+    ]
+    for store in (world.stock, world.ours):
+        store.apply([FeatureService(name="gifts", features=both)])
+    asked = frame((1, 2, 9), (3, 1, 9), (2, 3, 2.5), keys=("giver_id", "taker_id"))
+    same(*world.both(asked, world.ours.get_feature_service("gifts"), full_feature_names=True))
+
+
 def test_a_missing_key_is_named(world: World) -> None:
     from feast.errors import FeastEntityDFMissingColumnsError
 
@@ -402,6 +489,49 @@ def test_a_saved_dataset_never_leaves_the_database(world: World, monkeypatch: py
     in_parts = world.ours.get_historical_features(entity_df=asked, features=["doubled:twice"])
     in_parts.persist(SavedDatasetPostgreSQLStorage(table_ref="kept"), allow_overwrite=True)
     assert world.connection.execute("select sum(twice), count(*) from kept").fetchall() == [(160, 40)]
+
+
+class Size(Profile):
+    """How many rows a dataset has."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def validate(self, dataset: pd.DataFrame) -> Any:
+        same = len(dataset) == self.rows
+        return type("Report", (ValidationReport,), {"is_success": same, "errors": [f"{len(dataset)} rows"]})()
+
+    def to_proto(self) -> Any:
+        raise NotImplementedError
+
+    from_proto = classmethod(to_proto)
+
+
+class SizeProfiler(Profiler):
+    """Measures a dataset by its size."""
+
+    def analyze_dataset(self, dataset: pd.DataFrame) -> Profile:
+        return Size(len(dataset))
+
+    def to_proto(self) -> Any:
+        raise NotImplementedError
+
+    from_proto = classmethod(to_proto)
+
+
+def test_a_retrieval_is_validated_against_a_saved_dataset(world: World) -> None:
+    world.rows("shops", [shop(1, 1)])
+
+    def asked(*rows: tuple[int, int]) -> Any:
+        return world.ours.get_historical_features(entity_df=frame(*rows), features=["shops:visits"])
+
+    storage = SavedDatasetPostgreSQLStorage(table_ref="Measured")
+    dataset = world.ours.create_saved_dataset(asked((1, 5), (1, 8)), "measured", storage)
+    assert (dataset.min_event_timestamp, dataset.max_event_timestamp) == (hours(5), hours(8))
+    reference = world.ours.get_saved_dataset("measured").as_reference("size", SizeProfiler())
+    assert len(asked((1, 2), (1, 3)).to_df(validation_reference=reference)) == 2
+    with pytest.raises(ValidationFailed):
+        asked((1, 2)).to_df(validation_reference=reference)
 
 
 def written(n: int) -> pd.DataFrame:

@@ -32,13 +32,8 @@ def statement(file: str, block: str, **parts: Composable) -> Composed:
 
 
 def verbatim(text: str) -> SQL:
-    """Return SQL that somebody wrote as a definition: a source's query, an entity query."""
+    """Return SQL that somebody wrote as a definition: a source's query or table, an entity query."""
     return SQL(text)
-
-
-def name_of(text: str) -> Composable:
-    """Return a table's name as Feast definitions write it: maybe with its schema, maybe quoted already."""
-    return SQL(text) if '"' in text else Identifier(*text.split("."))
 
 
 def commas(parts: Iterable[Composable]) -> Composed:

@@ -28,7 +28,8 @@ class FrameOfRows:
 
     def __init__(self, frame: pd.DataFrame) -> None:
         timestamp = infer_event_timestamp_from_entity_df(dict(zip(frame.columns, frame.dtypes, strict=True)))
-        self.asked = Asked(list(frame.columns), timestamp)
+        empty = frozenset(name for name in frame.columns if not frame[name].notna().any())
+        self.asked = Asked(list(frame.columns), timestamp, empty)
         self._rows = _with_times(frame, timestamp)
 
     def load(self, connection: Connection[Any]) -> None:
@@ -76,7 +77,7 @@ def frame_of(config: Any, entity_df: Any) -> Frame:
     if isinstance(entity_df, pd.DataFrame):
         return FrameOfRows(entity_df)
     if isinstance(entity_df, str):
-        return FrameOfQuery(config, entity_df.strip().rstrip(";"))
+        return FrameOfQuery(config, entity_df.strip().rstrip(";") + "\n")  # it may end in a comment
     raise InvalidEntityType(type(entity_df))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Composable, Literal
 
 from tidegate.stores.offline.transport import BLOCK, connected, definitions, receive, send, types_of
-from tidegate.stores.statements import name_of, statement
+from tidegate.stores.statements import statement, verbatim
 
 Plan = Callable[[Connection[Any]], Composable]
 
@@ -33,12 +33,14 @@ class TidegateRetrievalJob(RetrievalJob):
         full_feature_names: bool = False,
         on_demand_feature_views: Any = (),
         describe: Callable[[], RetrievalMetadata] | None = None,
+        names: Sequence[str] | None = None,  # of the columns, where PostgreSQL may have cut them
     ) -> None:
         self.config = config
         self._plan = plan
         self._full_feature_names = full_feature_names
         self._on_demand_feature_views = list(on_demand_feature_views or ())
         self._describe = describe
+        self._names = names
 
     @property
     def full_feature_names(self) -> bool:
@@ -76,7 +78,7 @@ class TidegateRetrievalJob(RetrievalJob):
 
         Raises psycopg.errors.DuplicateTable where the table exists and may not be overwritten.
         """
-        table = name_of(storage.postgres_options._table)  # noqa: SLF001  # Feast has no public name for it
+        table = verbatim(storage.postgres_options._table)  # noqa: SLF001  # Feast has no public name for it
         if self.on_demand_feature_views:
             return self._save(table, allow_overwrite, timeout)
         with self._planned(timeout) as (connection, query):
@@ -105,7 +107,7 @@ class TidegateRetrievalJob(RetrievalJob):
 
     def _tables(self, block: int, timeout: int | None = None) -> Iterator[pa.Table]:
         with self._planned(timeout) as (connection, query):
-            yield from receive(connection, query, block)
+            yield from receive(connection, query, block, self._names)
 
     @contextmanager
     def _planned(self, timeout: int | None = None) -> Iterator[tuple[Connection[Any], Composable]]:

@@ -58,13 +58,17 @@ class Asked:
 
     columns: Sequence[str]
     timestamp: str
+    empty: frozenset[str] = frozenset()  # columns without any value, and so without a type
 
 
 def point_in_time(connection: Connection[Any], asked: Asked, views: Iterable[View], sight: Sight) -> Composed:
     """Return the statement of the join, with every source made ready for it."""
-    ready = [_ready(connection, asked, view, _of_view(connection, view, asked, sight)) for view in views]
-    columns = [column("asked", name) for name in asked.columns]
-    columns += [column(_alias(n), name) for n, (view, _) in enumerate(ready) for name in view.features]
+    ready = [
+        _ready(connection, asked, view, _of_view(connection, view, asked, sight), _alias(n))
+        for n, view in enumerate(views)
+    ]
+    columns: list[Composable] = [column("asked", name) for name in asked.columns]
+    columns += [value for n, (view, _) in enumerate(ready) for value in _features(view, _alias(n))]
     joins = SQL("\n").join(_join(asked, view, seen, _alias(n)) for n, (view, seen) in enumerate(ready))
     return statement("offline", "point_in_time", columns=commas(columns), frame=FRAME, joins=joins)
 
@@ -73,6 +77,12 @@ def newest_first(view: View) -> Composed:
     """Return the order in which the first row is a view's value."""
     created = [SQL("{} desc nulls last").format(Identifier(view.created))] if view.created else []
     return commas([SQL("{} desc").format(Identifier(view.timestamp)), *created])
+
+
+def _features(view: View, alias: str) -> Iterator[Composed]:
+    """Yield a view's features: by number within the join, where PostgreSQL could cut two names to the same."""
+    for number, name in enumerate(view.features):
+        yield SQL("{} as {}").format(column(alias, str(number)), Identifier(name))
 
 
 def _alias(number: int) -> str:
@@ -93,7 +103,8 @@ def _both(bounds: Mapping[str, str], source: set[str], asked: Asked) -> dict[str
 
 
 def _join(asked: Asked, view: View, sight: Sight, alias: str) -> Composed:
-    features = (SQL("s.{} as {}").format(Identifier(row), Identifier(name)) for name, row in view.features.items())
+    rows = enumerate(view.features.values())
+    features = (SQL("{} as {}").format(column("s", row), Identifier(str(number))) for number, row in rows)
     return statement(
         "offline",
         "newest_row",
@@ -107,7 +118,7 @@ def _join(asked: Asked, view: View, sight: Sight, alias: str) -> Composed:
 
 def _conditions(asked: Asked, view: View, sight: Sight) -> Iterator[Composable]:
     at, row = column("asked", asked.timestamp), column("s", view.timestamp)
-    yield from _same_keys(view)
+    yield from _same_keys(asked, view)
     yield SQL("{} <= {}").format(row, at)
     if view.ttl:
         yield SQL("{} >= {} - {} * interval '1 second'").format(row, at, Literal(view.ttl))
@@ -125,24 +136,24 @@ def _bounds(sight: Sight) -> Iterator[Composable]:
         yield SQL("{} <> all ({})").format(column("s", row), column("asked", bound))
 
 
-def _same_keys(view: View) -> Iterator[Composed]:
+def _same_keys(asked: Asked, view: View) -> Iterator[Composable]:
     for row, name in view.keys.items():
-        yield SQL("{} = {}").format(column("s", row), column("asked", name))
+        same = SQL("{} = {}").format(column("s", row), column("asked", name))
+        yield SQL("false") if name in asked.empty else same
 
 
-def _ready(connection: Connection[Any], asked: Asked, view: View, sight: Sight) -> tuple[View, Sight]:
+def _ready(connection: Connection[Any], asked: Asked, view: View, sight: Sight, alias: str) -> tuple[View, Sight]:
     """Return a view whose source an index serves."""
-    alone = Asked(asked.columns[:1], asked.timestamp)
     probe = statement(
         "offline",
         "point_in_time",
-        columns=commas([column("asked", name) for name in alone.columns] + [column("probe", n) for n in view.features]),
+        columns=commas([column("asked", asked.timestamp), *_features(view, alias)]),
         frame=FRAME,
-        joins=_join(asked, view, sight, "probe"),
+        joins=_join(asked, view, sight, alias),
     )
     if _served(_plan(connection, probe)):
         return view, sight
-    return _stage(connection, asked, view, sight), sight
+    return _stage(connection, asked, view, sight, alias), sight
 
 
 def _plan(connection: Connection[Any], query: Composable) -> dict[str, Any]:
@@ -165,9 +176,9 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(below)
 
 
-def _stage(connection: Connection[Any], asked: Asked, view: View, sight: Sight) -> View:
+def _stage(connection: Connection[Any], asked: Asked, view: View, sight: Sight, alias: str) -> View:
     """Read what any asked row could see into a temporary table with the index that the source lacks."""
-    staged = Identifier(f"tidegate_source_{view.name}"[:63])
+    staged = Identifier(f"tidegate_source_{alias}")
     created = [view.created] if view.created else []
     wanted = [*view.keys, view.timestamp, *created, *view.features.values(), *sight.at_most, *sight.none_of]
     making = statement(
@@ -179,7 +190,7 @@ def _stage(connection: Connection[Any], asked: Asked, view: View, sight: Sight) 
         timestamp=Identifier(view.timestamp),
         asked_timestamp=Identifier(asked.timestamp),
         frame=FRAME,
-        same_keys=AND.join(_same_keys(view)) if view.keys else SQL("true"),
+        same_keys=AND.join(_same_keys(asked, view)) if view.keys else SQL("true"),
     )
     rows = connection.execute(making).rowcount
     order = commas([*map(Identifier, view.keys), newest_first(view)])

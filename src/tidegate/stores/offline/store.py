@@ -40,7 +40,7 @@ from tidegate.stores.offline.job import TidegateRetrievalJob
 from tidegate.stores.offline.join import Sight, View, newest_first, point_in_time
 from tidegate.stores.offline.transport import connected, definitions, send, types_of
 from tidegate.stores.offline.types import VECTORS, database_type, types_of_source
-from tidegate.stores.statements import AND, column, commas, name_of, statement, verbatim
+from tidegate.stores.statements import AND, column, commas, statement, verbatim
 
 
 class TidegateOfflineStoreConfig(PostgreSQLOfflineStoreConfig):
@@ -133,7 +133,7 @@ class TidegateOfflineStore(PostgreSQLOfflineStore):
         with connected(config.offline_store) as connection:
             rows = _named_as_source(feature_view, table, _types(connection, target))
             types = _types(connection, target)
-            send(connection, name_of(target), rows, [types.get(name, "text") for name in rows.column_names])
+            send(connection, verbatim(target), rows, [types.get(name, "text") for name in rows.column_names])
         if progress:
             progress(table.num_rows)
 
@@ -154,7 +154,7 @@ class TidegateOfflineStore(PostgreSQLOfflineStore):
     ) -> None:
         """Append a feature service's log to its table, which is made and widened as needed."""
         rows = data if isinstance(data, pa.Table) else pq.read_table(data)
-        table = name_of(logging_config.destination.table)
+        table = verbatim(logging_config.destination.table)
         schema = source.get_schema(registry)
         with connected(config.offline_store) as connection:
             _make_log(connection, table, schema)
@@ -196,18 +196,22 @@ class _Asking:
             return point_in_time(connection, frame.asked, self._views, sight)
 
         keys = [name for name in frame.asked.columns if name != frame.asked.timestamp]
-        return self._job(plan, keys, range_)
+        features = [name for view in self._views for name in view.features]
+        return self._job(plan, [*frame.asked.columns, *features], keys, range_)
 
     def _rows(self, view: View, first: datetime, last: datetime) -> TidegateRetrievalJob:
-        query = _rows_of(view, first, last)
-        return self._job(lambda _: query, list(view.keys.values()), lambda: (first, last))
+        columns = _columns_of(view)
+        query = _rows_of(view, columns, first, last)
+        return self._job(lambda _: query, list(columns), list(view.keys.values()), lambda: (first, last))
 
-    def _job(self, plan: Any, keys: list[str], range_: Callable[[], tuple[datetime, datetime]]) -> TidegateRetrievalJob:
+    def _job(
+        self, plan: Any, names: list[str], keys: list[str], range_: Callable[[], tuple[datetime, datetime]]
+    ) -> TidegateRetrievalJob:
         def describe() -> RetrievalMetadata:
             first, last = range_()
             return RetrievalMetadata(self._refs, keys, first, last)
 
-        return TidegateRetrievalJob(self._config, plan, self._full_names, self._on_demand, describe)
+        return TidegateRetrievalJob(self._config, plan, self._full_names, self._on_demand, describe, names)
 
 
 def source_of(data_source: Any) -> str:
@@ -271,14 +275,17 @@ def _require_keys(frame: Frame, views: Sequence[View]) -> None:
         raise FeastEntityDFMissingColumnsError(wanted, missing)
 
 
-def _rows_of(view: View, first: datetime, last: datetime) -> Composable:
-    """Return the rows of a view within a range, under the names that Feast's own store gives them."""
-    named = {"event_timestamp": view.timestamp} | ({"created_timestamp": view.created} if view.created else {})
-    named |= {name: row for row, name in view.keys.items()} | dict(view.features)
-    columns = commas(_named(row, name) for name, row in named.items())
+def _columns_of(view: View) -> dict[str, str]:
+    """Return the columns of a view's rows by the names that Feast's own store gives them."""
+    times = {"event_timestamp": view.timestamp} | ({"created_timestamp": view.created} if view.created else {})
+    return times | {name: row for row, name in view.keys.items()} | dict(view.features)
+
+
+def _rows_of(view: View, columns: Mapping[str, str], first: datetime, last: datetime) -> Composable:
     time = column("s", view.timestamp)
     condition = SQL("{} between {} and {}").format(time, moment(first), moment(last))
-    return statement("offline", "rows_between", columns=columns, source=view.table, condition=condition)
+    named = commas(_named(row, name) for name, row in columns.items())
+    return statement("offline", "rows_between", columns=named, source=view.table, condition=condition)
 
 
 def _moments(views: Sequence[View], first: datetime, last: datetime) -> Composable:

@@ -56,20 +56,22 @@ def as_csv(rows: pa.Table, targets: Sequence[str]) -> memoryview:
     return memoryview(sink.getvalue())
 
 
-def receive(connection: Connection[Any], query: Composable, block: int = BLOCK) -> Iterator[pa.Table]:
+def receive(
+    connection: Connection[Any], query: Composable, block: int = BLOCK, names: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
     """Yield a query's rows as tables of about `block` bytes of text; at least one, maybe without rows."""
-    reader = Reader(connection, query)
+    reader = Reader(connection, query, names)
     yield from reader.tables(block)
 
 
 class Reader:
     """Turns the text of a query's rows into Arrow tables."""
 
-    def __init__(self, connection: Connection[Any], query: Composable) -> None:
+    def __init__(self, connection: Connection[Any], query: Composable, names: Sequence[str] | None = None) -> None:
         self._connection = connection
         self._query = query
         shape = connection.execute(SQL("select * from ({}) shape limit 0").format(query)).description or ()
-        self.names = [column.name for column in shape]
+        self.names = list(names or (column.name for column in shape))
         self._columns = [read_as(connection, column.type_code) for column in shape]
         self.schema = pa.schema([(n, final) for n, (_, final, _) in zip(self.names, self._columns, strict=True)])
 
