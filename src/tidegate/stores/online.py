@@ -9,7 +9,6 @@ the database is, and a feature that was never written is NULL where stock says N
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -37,7 +36,7 @@ from tidegate.stores.online_read import KeyValues, Plan, Rows, blocks, plan_read
 from tidegate.stores.online_response import PRESENT, Block, DirectResponse, append
 from tidegate.stores.online_schema import reconcile
 from tidegate.stores.online_tables import Place, ServedTable, metric_of, place
-from tidegate.stores.online_write import Row, batches, write
+from tidegate.stores.online_write import Row, batches, write, write_async
 from tidegate.stores.types import ColumnType, column_type
 
 PLANS = 1_000  # sets of features whose plan is kept
@@ -234,12 +233,7 @@ class TidegateOnlineStore(OnlineStore):
         self, config: Any, table: Any, data: Sequence[Row], progress: Callable[[int], Any] | None
     ) -> None:
         """Write rows of a view; a row that is older than what is there changes nothing."""
-        where = place(config, table)
-        if not where.writable:
-            raise ReadOnlyView(
-                f"{table.name} is served from {where.schema}.{where.table}. Write there, or remove it from `tables`."
-            )
-        for batch in batches(where, data):
+        for batch in batches(_writable(config, table), data):
             self.connections(config).run(functools.partial(write, batch=batch))
         if progress:
             progress(len(data))
@@ -247,8 +241,11 @@ class TidegateOnlineStore(OnlineStore):
     async def online_write_batch_async(
         self, config: Any, table: Any, data: Sequence[Row], progress: Callable[[int], Any] | None
     ) -> None:
-        """Write rows in a thread of its own: most of the work is turning protos into columns."""
-        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+        """Write rows as `online_write_batch` does, on a connection of the event loop."""
+        for batch in batches(_writable(config, table), data):
+            await self.connections(config).run_async(functools.partial(write_async, batch=batch))
+        if progress:
+            progress(len(data))
 
     def write_precomputed_vector(self, *_: Any, **__: Any) -> None:
         """Keep nothing: a row of the wide table is what a precomputed vector would be."""
@@ -336,6 +333,16 @@ def columnar(rows: Any) -> Mapping[str, Sequence[Any]]:
     if any(row.keys() != names for row in rows):
         raise ValueError("All entity_rows must have the same keys.")
     return {name: [row[name] for row in rows] for name in names}
+
+
+def _writable(config: Any, view: Any) -> Place:
+    """Return where a view is kept. Raises ReadOnlyView where somebody else keeps it up to date."""
+    where = place(config, view)
+    if not where.writable:
+        raise ReadOnlyView(
+            f"{view.name} is served from {where.schema}.{where.table}. Write there, or remove it from `tables`."
+        )
+    return where
 
 
 def _read_at(registry: Any) -> Any:
