@@ -12,11 +12,9 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import psycopg
 import pytest
 from feast import FeatureService, Field, RequestSource
-from feast.filter_models import ComparisonFilter
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import (
     Array,
@@ -43,9 +41,7 @@ from psycopg import sql
 from tests.support.online import ITEM, OURS, STOCK, USER, Both, assert_same, close, store, vectors, view, write
 from tidegate.postgres import Database
 from tidegate.stores.online import ReadOnlyView
-from tidegate.stores.online_documents import Search, search_statement
 from tidegate.stores.online_response import NOT_FOUND, OUTSIDE_MAX_AGE, PRESENT
-from tidegate.stores.online_tables import place
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 PROFILE = {"age": Int64, "name": String, "score": Float64, "vector": Array(Float32)}
@@ -234,6 +230,46 @@ def test_at_the_same_event_time_the_later_creation_stays(both: Both) -> None:
     assert both.ours.get_online_features(["profile:age"], [{"user_id": 1}]).to_dict()["age"] == [2]
 
 
+def test_a_feature_that_a_row_never_brought_is_not_found_in_stock_and_null_here(both: Both) -> None:
+    """A column cannot say whether its NULL was written. The value is the same; only the status differs."""
+    both.apply(USER, view("profile", [USER], {"age": Int64}))
+    both.write("profile", [{"user_id": 1, "age": 1}], NOW)
+    both.apply(USER, view("profile", [USER], {"age": Int64, "name": String}))
+    stock, ours = both.answers(["profile:age", "profile:name"], [{"user_id": 1}, {"user_id": 2}])
+    assert stock.to_dict()["name"] == ours.to_dict()["name"] == [None, None]
+    assert list(vectors(stock)["name"].statuses) == [NOT_FOUND, NOT_FOUND]
+    assert list(vectors(ours)["name"].statuses) == [PRESENT, NOT_FOUND]
+
+
+def test_reads_are_counted_in_feasts_figures_as_by_stock(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    from feast import metrics
+
+    shop(both)
+    monkeypatch.setattr(metrics, "_config", metrics.build_metrics_flags(None))
+    rows = [{"user_id": user, "item_id": "i1"} for user in (1, 2, 1, 99)]
+    counted = []
+    for one in (both.stock, both.ours):
+        before = figures(metrics)
+        one.get_online_features(["profile:age", "profile:name", "pair:n"], rows)
+        counted.append({name: value - before.get(name, 0) for name, value in figures(metrics).items()})
+    assert counted[0] == counted[1]
+    assert counted[1][("profile", "present")] == 6
+    assert counted[1][("pair", "not_found")] == 1
+    assert counted[1]["reads"] == 1
+
+
+def figures(metrics: Any) -> dict[Any, float]:
+    """Return how many values of each view were found or not, and how many reads were timed."""
+    statuses = {
+        (sample.labels["feature_view"], sample.labels["status"]): sample.value
+        for family in metrics.online_features_status_total.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
+    timed = [s for family in metrics.online_store_read_duration_seconds.collect() for s in family.samples]
+    return {**statuses, "reads": sum(sample.value for sample in timed if sample.name.endswith("_count"))}
+
+
 def test_a_row_may_bring_some_of_the_features(both: Both) -> None:
     both.apply(USER, view("profile", [USER], {"age": Int64, "name": String}))
     both.write("profile", [{"user_id": 1, "age": 1, "name": "ann"}], NOW)
@@ -411,46 +447,3 @@ def columns(connection: psycopg.Connection[Any]) -> dict[str, list[str]]:
         " from information_schema.columns where table_schema = 'ours' group by 1"
     ).fetchall()
     return dict(found)
-
-
-DOCUMENTS = 3_000
-
-
-def test_nearest_rows_come_by_the_index(empty_database: Database, tmp_path: Path) -> None:
-    ours = store(empty_database, tmp_path, OURS, vector_enabled=True)
-    vector = Field(
-        name="vector", dtype=Array(Float32), vector_index=True, vector_length=8, vector_search_metric="cosine"
-    )
-    ours.apply([ITEM, view("texts", [ITEM], {"vector": vector, "title": String, "year": Int64})])
-    chance = np.random.default_rng(3)
-    known = chance.normal(size=(DOCUMENTS, 8)).astype("float32")
-    rows = [
-        {"item_id": f"i{n}", "vector": [float(x) for x in row], "title": f"blue shoe {n}", "year": 2000 + n % 20}
-        for n, row in enumerate(known)
-    ]
-    write(ours, "texts", rows, NOW)
-    asked = [float(x) for x in chance.normal(size=8)]
-    cosine = known @ np.array(asked) / np.linalg.norm(known, axis=1) / np.linalg.norm(asked)
-    exact = [f"i{n}" for n in np.argsort(-cosine)]
-
-    found = ours.retrieve_online_documents_v2(["texts:vector", "texts:title"], top_k=60, query=asked).to_dict()
-    assert len(set(found["item_id"]) & set(exact[:60])) >= 54  # more rows than pgvector's default list has
-
-    only = ComparisonFilter(type="eq", key="year", value=2003)
-    found = ours.retrieve_online_documents_v2(["texts:title", "texts:year"], top_k=5, query=asked, filters=only)
-    wanted = [name for name in exact if int(name[1:]) % 20 == 3][:5]
-    assert set(found.to_dict()["year"]) == {2003}
-    assert len(set(found.to_dict()["item_id"]) & set(wanted)) >= 4
-
-    words = ours.retrieve_online_documents_v2(["texts:title"], top_k=2, query_string="shoe 77").to_dict()
-    assert words["title"] == ["blue shoe 77"]
-
-    with empty_database.connect(autocommit=True) as connection:
-        connection.execute("analyze ours.shop_item")
-        kept = ours.get_feature_view("texts")
-        search = Search(place(ours.config, kept), ["title"], vector, asked, None, "cosine")
-        query = search_statement(search, kept, None, 10)
-        connection.cursor_factory = psycopg.RawCursor
-        plan = "\n".join(row[0] for row in connection.execute(b"explain " + query.as_bytes(None), search.parameters))
-    assert "shop_item_texts__vector_hnsw" in plan, plan
-    close(ours)

@@ -10,6 +10,7 @@ the database is, and a feature that was never written is NULL where stock says N
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -31,7 +32,18 @@ from feast.value_type import ValueType
 from pydantic import Field
 
 from tidegate.stores.connections import Connections
-from tidegate.stores.online_documents import Search, documents, find, search_statement
+from tidegate.stores.online_documents import (
+    Document,
+    Search,
+    as_feast_reads,
+    documents,
+    find,
+    in_first_form,
+    search_statement,
+    vector_of,
+)
+from tidegate.stores.online_metrics import track_read, track_statuses, tracked
+from tidegate.stores.online_plan import planned
 from tidegate.stores.online_read import KeyValues, Plan, Rows, blocks, plan_reads, select_rows
 from tidegate.stores.online_response import PRESENT, Block, DirectResponse, append
 from tidegate.stores.online_schema import reconcile
@@ -106,7 +118,9 @@ class TidegateOnlineStore(OnlineStore):
         request = self._request(config, features, entity_rows, registry, project, options)
         if request is None:
             return super().get_online_features(config, features, entity_rows, registry, project, *options)
-        return _response(request, self.connections(config).run(lambda used: _fetch(used, request.plan, request.values)))
+        started = time.perf_counter()
+        found = self.connections(config).run(lambda used: _fetch(used, request.plan, request.values))
+        return _response(request, found, started)
 
     async def get_online_features_async(
         self,
@@ -124,8 +138,9 @@ class TidegateOnlineStore(OnlineStore):
         request = self._request(config, features, entity_rows, registry, project, options)
         if request is None:
             return await super().get_online_features_async(config, features, entity_rows, registry, project, *options)
+        started = time.perf_counter()
         found = await self.connections(config).run_async(lambda used: _fetch_async(used, request.plan, request.values))
-        return _response(request, found)
+        return _response(request, found, started)
 
     def reading(self, config: Any, features: Any, registry: Any, project: str, full_names: bool) -> Plan | None:
         """Return how to read a set of features; None for what only Feast's own way can answer."""
@@ -252,6 +267,20 @@ class TidegateOnlineStore(OnlineStore):
 
     # -- search -------------------------------------------------------------------------------------------------------
 
+    def retrieve_online_documents(
+        self,
+        config: Any,
+        table: Any,
+        requested_features: list[str] | None,
+        embedding: list[float],
+        top_k: int,
+        distance_metric: str | None = None,
+    ) -> list[tuple[Any, Any, Any, Any, Any]]:
+        """Return the rows nearest to a vector, in Feast's first form: the vector twice, then its distance."""
+        vector = vector_of(table)
+        found = self._nearest(config, table, [vector.name], embedding, top_k, distance_metric, None, None)
+        return [in_first_form(vector.name, one) for one in found]
+
     def retrieve_online_documents_v2(
         self,
         config: Any,
@@ -265,11 +294,24 @@ class TidegateOnlineStore(OnlineStore):
         include_feature_view_version_metadata: bool = False,
     ) -> list[tuple[Any, Any, dict[str, Any]]]:
         """Return the rows nearest to a vector by pgvector's index, or whose words fit best; see online_documents."""
+        return as_feast_reads(
+            self._nearest(config, table, requested_features, embedding, top_k, distance_metric, query_string, filters)
+        )
+
+    def _nearest(
+        self,
+        config: Any,
+        table: Any,
+        requested_features: list[str],
+        embedding: list[float] | None,
+        top_k: int,
+        distance_metric: str | None,
+        query_string: str | None,
+        filters: Any,
+    ) -> list[Document]:
         metric = metric_of(distance_metric or config.online_store.similarity)
-        vector = utils._get_feature_view_vector_field_metadata(table)  # noqa: SLF001
+        vector = None if embedding is None else vector_of(table)
         where = place(config, table)
-        if embedding is not None and vector is None:
-            raise ValueError(f"{table.name} has no vector. Give its Field vector_index=True and a vector_length.")
         known = [name for name in requested_features or where.features if name in where.features]
         search = Search(where, known, vector, embedding, query_string, metric)
         query = search_statement(search, table, filters, top_k)
@@ -291,6 +333,10 @@ class TidegateOnlineStore(OnlineStore):
         keep = [place(config, view) for view in tables_to_keep]
         gone = [view.name for view in tables_to_delete]
         self.connections(config).run(lambda used: reconcile(used, config, keep, gone))
+
+    def plan(self, config: Any, desired_registry_proto: Any) -> list[Any]:
+        """Return what `update` would change; the database is asked, and left as it is."""
+        return self.connections(config).run(lambda used: planned(used, config, desired_registry_proto))
 
     def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
         """Forget the views; a table goes with its last view."""
@@ -417,22 +463,25 @@ def _answer(plan: Plan, found: Iterable[Rows], values: KeyValues) -> list[Block]
     return [block for _, block in parts]
 
 
-def _response(request: _Request, found: list[Rows]) -> DirectResponse:
+def _response(request: _Request, found: list[Rows], started: float) -> DirectResponse:
     kinds, columns = zip(*request.keys.values(), strict=True)
     n = len(columns[0])
     shown = Block(tuple(request.keys), kinds, columns, bytes([PRESENT]) * n, [None] * n)
-    versions = _versions(request.plan) if request.with_versions else ()
-    return DirectResponse([shown, *_answer(request.plan, found, request.values)], versions)
+    answered = _answer(request.plan, found, request.values)
+    if metrics := tracked():
+        track_read(metrics, request.plan, answered, time.perf_counter() - started)
+    return DirectResponse([shown, *answered], _versions(request.plan) if request.with_versions else ())
 
 
 def _append(response: Any, plan: Plan, found: list[Rows], values: KeyValues, with_versions: bool) -> None:
-    vectors = [vector for block in _answer(plan, found, values) for vector in block.vectors()]
-    append(response, vectors, _versions(plan) if with_versions else ())
+    answered = _answer(plan, found, values)
+    if metrics := tracked():
+        track_statuses(metrics, plan, answered)
+    append(response, [one for block in answered for one in block.vectors()], _versions(plan) if with_versions else ())
 
 
 def _versions(plan: Plan) -> list[Any]:
-    parts = sorted((part for read in plan.reads for part in read.parts), key=lambda part: part.order)
-    return [part.version for part in parts]
+    return [part.version for part in plan.parts]
 
 
 def _row_read(

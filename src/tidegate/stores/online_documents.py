@@ -13,12 +13,14 @@ from typing import Any
 import psycopg
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
+from feast.utils import _get_feature_view_vector_field_metadata
 from psycopg import sql
 
 from tidegate.stores.online_read import Rows, age_condition, selected, selected_time
 from tidegate.stores.online_tables import Place
 from tidegate.stores.statements import AND, commas, statement, verbatim
 
+Document = tuple[Any, Any, dict[str, Any]]  # event timestamp, entity key, values
 OPERATORS = {"cosine": "<=>", "l2": "<->", "inner_product": "<#>", "l1": "<+>"}
 COMPARISONS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "in": "= any", "nin": "<> all"}
 WIDEST = 1_000  # pgvector's largest hnsw.ef_search
@@ -40,6 +42,14 @@ class Search:
         """Return a place for a value in the statement."""
         self.parameters.append(value)
         return verbatim(f"${len(self.parameters)}::{kind}")
+
+
+def vector_of(view: Any) -> Any:
+    """Return the field of a view that is searched by distance. Raises ValueError where it has none."""
+    found = _get_feature_view_vector_field_metadata(view)
+    if found is None:
+        raise ValueError(f"{view.name} has no vector. Give its Field vector_index=True and a vector_length.")
+    return found
 
 
 def search_statement(search: Search, view: Any, filters: Any, top_k: int) -> sql.Composed:
@@ -72,7 +82,7 @@ def find(connection: psycopg.Connection[Any], search: Search, query: sql.Compose
         return cursor.execute(query, search.parameters).fetchall()
 
 
-def documents(search: Search, rows: Rows) -> list[tuple[Any, Any, dict[str, Any]]]:
+def documents(search: Search, rows: Rows) -> list[Document]:
     """Return rows as Feast wants them: event timestamp, entity key, values with their distance or rank."""
     keys, kinds = search.place.keys, [search.place.features[feature].type for feature in search.features]
     found = []
@@ -83,6 +93,23 @@ def documents(search: Search, rows: Rows) -> list[tuple[Any, Any, dict[str, Any]
         values |= {name: Value(double_val=value) for name, value in _scores(search, row).items()}
         found.append((row[len(keys)], EntityKey(join_keys=list(keys), entity_values=protos), values))
     return found
+
+
+def as_feast_reads(found: list[Document]) -> list[Document]:
+    """Return rows so that Feast's answer has the nearest first, each with its own values.
+
+    Feast 0.67 takes the keys as they come, but gives the key that is the i-th in the order of keys the i-th row's
+    values: what is nearest would have the distance and the text of another. So values come in the order of keys.
+    """
+    in_order = sorted(found, key=lambda one: tuple(getattr(v, v.WhichOneof("val")) for v in one[1].entity_values))
+    return [(moment, key, values) for (_, key, _), (moment, _, values) in zip(found, in_order, strict=True)]
+
+
+def in_first_form(vector: str, document: Document) -> tuple[Any, Any, Any, Any, Any]:
+    """Return a row as `retrieve_online_documents` wants it: the feature is the vector, and so is the vector."""
+    moment, key, values = document
+    distance = Value(float_val=values["distance"].double_val)
+    return moment, key, values[vector], values[vector], distance
 
 
 def _scores(search: Search, row: tuple[Any, ...]) -> dict[str, float]:

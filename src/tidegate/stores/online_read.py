@@ -28,6 +28,7 @@ _PAIRS = "({keys}) in (select * from unnest({arrays}))"
 class ViewPart:
     """What one view gives to an answer, and where in the row it stands: its event timestamp, then its features."""
 
+    view: str
     version: ViewVersion
     age: timedelta | None  # how old a value may be; None: any age
     timestamp: int
@@ -85,6 +86,11 @@ class Plan:
         """The join keys by their name in the request."""
         return {key: kind for read in self.reads for key, kind in zip(read.keys, read.key_types, strict=True)}
 
+    @property
+    def parts(self) -> list[ViewPart]:
+        """What the views give, in the order of the request."""
+        return sorted((part for read in self.reads for part in read.parts), key=lambda part: part.order)
+
 
 def plan_reads(config: Any, grouped: Sequence[tuple[Any, Sequence[str]]], full_names: bool) -> Plan:
     """Return the plan for views with their features: one read for each table and set of keys."""
@@ -134,7 +140,7 @@ def _read(names: tuple[str, ...], views: list[tuple[int, Any, Place, Sequence[st
         columns += map(selected, wanted)
         types = tuple(column.type for column in wanted)
         plain = all(kind.load is None for kind in types)
-        parts.append(ViewPart(_version(view), view_age(view), timestamp, outputs, types, order, plain))
+        parts.append(ViewPart(view.name, _version(view), view_age(view), timestamp, outputs, types, order, plain))
     return TableRead(
         names,
         tuple(key.type for key in where.keys.values()),

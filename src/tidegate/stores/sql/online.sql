@@ -52,7 +52,7 @@ create table {table} ({keys}, primary key ({names})) with (fillfactor = 80)
 
 -- make_index --
 -- Search by distance.
-create index if not exists {index} on {table} using hnsw ({column} {operators})
+create index {index} on {table} using hnsw ({column} {operators})
 
 -- tables --
 -- The tables of a schema with their comments, which say whose they are.
@@ -60,6 +60,24 @@ select c.relname, obj_description(c.oid, 'pg_class')
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
  where n.nspname = $1 and c.relkind = 'r'
+
+-- keys --
+-- The columns of a table's primary key with their types.
+select a.attname, format_type(a.atttypid, a.atttypmod)
+  from pg_index i
+  cross join unnest(i.indkey::smallint[]) with ordinality as k (number, at)
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
+ where i.indrelid = $1::regclass and i.indisprimary
+ order by k.at
+
+-- indexes --
+-- The indexes of a table for search by distance, with their operator classes.
+select c.relname, o.opcname
+  from pg_index i
+  join pg_class c on c.oid = i.indexrelid
+  join pg_am m on m.oid = c.relam
+  join pg_opclass o on o.oid = i.indclass[0]
+ where i.indrelid = $1::regclass and m.amname = 'hnsw'
 
 -- columns --
 -- The columns of a table with their types and comments.
