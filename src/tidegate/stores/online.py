@@ -52,7 +52,7 @@ from tidegate.stores.online_write import Row, batches, write, write_async
 from tidegate.stores.types import ColumnType, column_type
 
 PLANS = 1_000  # sets of features whose plan is kept
-EXACT = {ValueType.STRING: str, ValueType.INT64: int}  # values that need no conversion
+EXACT = {ValueType.STRING: {str}, ValueType.INT64: {int}}  # of these, values need no conversion
 
 
 class TidegateOnlineStoreConfig(PostgreSQLConfig, VectorStoreConfig):
@@ -407,7 +407,7 @@ def _known(config: Any, context: tuple[Any, ...], full_names: bool, read_at: Any
 def _key_values(name: str, values: Sequence[Any], kinds: Mapping[str, Any]) -> tuple[ColumnType, list[Any]]:
     """Return a join key's type and its values on the wire."""
     kind = kinds.get(name)
-    if kind in EXACT and all(type(value) is EXACT[kind] for value in values):
+    if set(map(type, values)) == EXACT.get(kind):
         return column_type(kind), list(values)
     protos = list(values)
     if protos and not isinstance(protos[0], Value):

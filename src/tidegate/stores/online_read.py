@@ -21,6 +21,7 @@ from tidegate.stores.types import ColumnType
 Rows = list[tuple[Any, ...]]
 KeyValues = Mapping[str, Sequence[Any]]  # by the name in the request, on the wire
 
+_PRESENT = bytes([PRESENT])
 _PAIRS = "({keys}) in (select * from unnest({arrays}))"
 
 
@@ -119,7 +120,8 @@ def _block(part: ViewPart, columns: list[Sequence[Any]]) -> Block:
 
 def _statuses(times: Sequence[Any], age: timedelta | None) -> bytes:
     if age is None:
-        return bytes([NOT_FOUND if time is None else PRESENT for time in times])
+        every = None not in times
+        return _PRESENT * len(times) if every else bytes([NOT_FOUND if time is None else PRESENT for time in times])
     oldest = datetime.now(UTC) - age
     return bytes([NOT_FOUND if time is None else OUTSIDE_MAX_AGE if time < oldest else PRESENT for time in times])
 
