@@ -97,7 +97,7 @@ BASELINES = {
         "what followed the last items, and shared their baskets (Ludewig and Jannach 2018, sequential rules)",
         "baseline",
         False,
-        {"latest": (1, 5)},
+        {"latest": (1, 5), "reach": (10, 30)},
     ),
     "item-knn": Entry(
         "models.baselines.neighbours:item_knn", "cosine of items, K = 50 (Sarwar et al. 2001)", "baseline", False
@@ -106,7 +106,7 @@ BASELINES = {
         "models.baselines.factors:ials",
         "matrix factorisation of implicit feedback (Hu et al. 2008)",
         "baseline",
-        choices={"alpha": (1.0, 10.0)},
+        choices={"alpha": (1.0, 10.0), "regularisation": (0.01, 10.0)},
     ),
     "ease": Entry(
         "models.baselines.ease:ease",

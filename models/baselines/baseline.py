@@ -69,6 +69,11 @@ class Portion:
     def __len__(self) -> int:
         return len(self.queries)
 
+    def parts(self, most: int) -> list[Portion]:
+        """Return the portion in parts of at most `most` queries."""
+        bounds = range(0, len(self), most)
+        return [Portion(self.queries[np.arange(i, min(i + most, len(self)))], self.past, self.size) for i in bounds]
+
     def history(self, latest: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return (row (m,), position (m,)) of every event that a query may know, or of its `latest` ones."""
         first = self.queries.first
@@ -101,12 +106,13 @@ class Portion:
         steps = rows if follow is None else rows @ follow
         return self.along(np.asarray(steps if isinstance(steps, np.ndarray) else steps.toarray(), dtype=np.float32))
 
-    def rows(self, row: np.ndarray, event: np.ndarray, weight: np.ndarray, size: int) -> sparse.csr_array:
+    def rows(
+        self, row: np.ndarray, event: np.ndarray, weight: np.ndarray, size: int, kind: type = np.float32
+    ) -> sparse.csr_array:
         """Return the items of events (m,) as rows (q, size) of their weights (m,); items beyond `size` are left out."""
         item = self.queries.histories.items[event]
         known = (item < size) & (weight != 0)
-        values = weight[known].astype(np.float32)
-        return sparse.csr_array((values, (row[known], item[known])), shape=(len(self), size))
+        return sparse.csr_array((weight[known].astype(kind), (row[known], item[known])), shape=(len(self), size))
 
 
 class Baseline(ABC):

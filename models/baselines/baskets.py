@@ -53,8 +53,10 @@ class Baskets(Baseline):
         own = basket_vectors(portion, self.settings, self.users.shape[1])
         if not len(self.lengths):
             return own.toarray()
-        blend = self.near(own) @ self.users
-        return (self.settings.own * own + (1.0 - self.settings.own) * blend).toarray()
+        scores = (self.near(own) @ self.users).toarray()
+        scores *= 1.0 - self.settings.own
+        scores += self.settings.own * own.toarray()
+        return scores
 
     def near(self, own: sparse.csr_array) -> sparse.csr_array:
         """Return the mean over the nearest users as a matrix (q, U); a user without history has no neighbours."""

@@ -8,6 +8,7 @@ the sums of neighbouring queries differ by a few events only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
@@ -19,7 +20,7 @@ from models.backtest.registry import MethodSettings
 from models.baselines.baseline import Baseline, Portion
 from models.baselines.matrices import times_taken
 
-PORTION = 1_024  # equations solved at a time: 32 MB of float64 with 64 factors
+EQUATIONS = 1_024  # solved at a time: 32 MB of float64 with 64 factors
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,23 @@ class Factors(Baseline):
 
     def score(self, portion: Portion) -> np.ndarray:
         """Return the scores (q, n)."""
-        return (self.users(portion) @ self.items.T).astype(np.float32)
+        parts = [self.users(part) for part in portion.parts(EQUATIONS)]
+        return (np.concatenate(parts) @ self.items.T).astype(np.float32)
 
     def users(self, portion: Portion) -> np.ndarray:
         """Return the user factors (q, f): (Y'Y + reg I + sum alpha y y')^-1 (sum (first + alpha) y) over the events."""
-        f = self.settings.factors
+        f, alpha = self.settings.factors, self.settings.alpha
         row, event = portion.added()
         item = portion.queries.histories.items[event]
         known = item < len(self.items)
         row, event, vectors = row[known], event[known], self.items[item[known]]
-        right = np.zeros((len(portion), f))
-        np.add.at(right, row, vectors * (portion.past.first[event] + self.settings.alpha)[:, None])
-        left = np.zeros((len(portion), f, f))
-        np.add.at(left, row, self.settings.alpha * vectors[:, :, None] * vectors[:, None, :])
-        right, left = portion.along(right), portion.along(left)
+        weighted = vectors * (portion.past.first[event] + alpha)[:, None]
+        left, right = np.zeros((len(portion), f, f)), np.zeros((len(portion), f))
+        begins = np.searchsorted(row, np.arange(len(portion) + 1))
+        for number, (low, high) in enumerate(pairwise(begins)):
+            left[number] = alpha * (vectors[low:high].T @ vectors[low:high])
+            right[number] = weighted[low:high].sum(axis=0)
+        left, right = portion.along(left), portion.along(right)
         left += self.items.T @ self.items + self.settings.regularisation * np.eye(f)
         return np.linalg.solve(left, right[..., None])[..., 0]
 

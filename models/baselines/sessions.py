@@ -9,6 +9,7 @@ session is the latest stretch of the history.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
@@ -19,8 +20,9 @@ from models.backtest.registry import MethodSettings
 from models.baselines.baseline import Baseline, Portion
 from models.popularity import DAY
 
-# A step back is a binary digit of a float64, which has room for these and exact sums.
-MOST_STEPS = 50
+# A step back is a binary digit of a float64, which has room for these and ten more for the sum of all weights.
+MOST_STEPS = 42
+MOST_SHARED = 2**22  # pairs of query and session at a time: 50 MB
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,21 @@ class SessionNeighbours(Baseline):
 
     def score(self, portion: Portion) -> np.ndarray:
         """Return the votes (q, n)."""
-        latest, size = min(self.settings.latest, MOST_STEPS), self.of_item.shape[0]
+        most = max(1, MOST_SHARED // (self.settings.latest * self.settings.candidates))
+        return np.concatenate([(self.votes(part) @ self.sessions).toarray() for part in portion.parts(most)])
+
+    def votes(self, portion: Portion) -> sparse.csr_array:
+        """Return what each session says for each query (q, S): its likeness by how long ago the shared item was."""
+        latest = min(self.settings.latest, MOST_STEPS)
         row, event = newest_of_items(portion, latest)
         step = portion.queries.start[row] - event  # 1 = the last event
         length = np.minimum(portion.queries.start - portion.queries.first, latest)[row]
-        # Whole numbers add up exactly, so that equals are equals; the paper divides them by the length.
-        similarity = portion.rows(row, event, length - step + 1, size) @ self.of_item
-        shared = portion.rows(row, event, np.exp2(-step.astype(np.float64)), size) @ self.of_item
-        # Each shared item has set a bit of its own, so the highest bit tells the latest shared item.
-        latest_shared = 1.0 - np.frexp(shared.data)[1]
-        return (nearest(similarity, 1.0 / latest_shared, self.settings) @ self.sessions).toarray()
+        # Two sums at once: whole numbers tell how alike, binary digits of the rest which steps are shared. The paper
+        # divides by the length, which is the same for all sessions.
+        weight = (length - step + 1) + np.exp2(-step.astype(np.float64))
+        return nearest(
+            portion.rows(row, event, weight, self.of_item.shape[0], np.float64) @ self.of_item, self.settings
+        )
 
 
 def session_rows(past: EventLog, settings: SessionSettings) -> sparse.csr_array:
@@ -105,23 +112,25 @@ def latest_of_rows(rows: sparse.csr_array, limit: int) -> sparse.csr_array:
     return sparse.csr_array((rows.data[kept], rows.indices[kept], bounds), shape=rows.shape)
 
 
-def nearest(similarity: sparse.csr_array, share: np.ndarray, settings: SessionSettings) -> sparse.csr_array:
-    """Keep in each row the most similar of the latest candidates, with similarity times `share` (m,) as their vote.
+def nearest(shared: sparse.csr_array, settings: SessionSettings) -> sparse.csr_array:
+    """Keep in each row (q, S) the most similar of the latest candidates; return their votes.
 
     Among equals the later session wins.
     """
+    alike = np.floor(shared.data)
     kept: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
-    for low, high in zip(similarity.indptr[:-1], similarity.indptr[1:], strict=True):
-        session, alike = similarity.indices[low:high], similarity.data[low:high]
-        among = np.arange(high - low)
+    for low, high in pairwise(shared.indptr):
+        session, among = shared.indices[low:high], np.arange(high - low)
         if len(among) > settings.candidates:
             among = np.argpartition(session, -settings.candidates)[-settings.candidates :]
-        best = np.lexsort((-session[among], -alike[among]))[: settings.neighbours]
+        best = np.lexsort((-session[among], -alike[low:high][among]))[: settings.neighbours]
         kept.append(low + among[best])
     chosen = np.concatenate(kept)
     bounds = np.concatenate([[0], np.cumsum([len(part) for part in kept[1:]])]).astype(np.int64)
-    votes = (similarity.data[chosen] * share[chosen]).astype(np.float32)
-    return sparse.csr_array((votes, similarity.indices[chosen], bounds), shape=similarity.shape)
+    # The highest binary digit tells the latest shared item.
+    back = 1.0 - np.frexp(shared.data[chosen] - alike[chosen])[1]
+    votes = (alike[chosen] / back).astype(np.float32)
+    return sparse.csr_array((votes, shared.indices[chosen], bounds), shape=shared.shape)
 
 
 def vsknn(settings: MethodSettings) -> Method:
