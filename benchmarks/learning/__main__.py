@@ -140,7 +140,7 @@ def keep(folder: Path, found: dict[str, Any], contest: Contest) -> None:
         draw(found, folder / "windows.png")
     ranks: dict[str, np.ndarray] = {}
     for one in contest.runs:
-        event, rank = one.ranks([window.number for window in contest.windows])
+        event, rank, _ = one.ranks([window.number for window in contest.windows])
         ranks |= {"event": event, f"{one.method}/{one.seed}": rank}
     np.savez_compressed(folder / "ranks.npz", **ranks)
 

@@ -23,7 +23,7 @@ BARS = {
     "ndcg_over_v-sknn": ">= 1.00",
     "ndcg_of_full_retrain": ">= 0.99",
     "seconds_of_full_retrain": "<= 0.10",
-    "cold_above_popularity": ">= 0.0001",
+    "cold_over_popularity": ">= 1.0001",
 }
 
 
@@ -43,10 +43,9 @@ def figures(document: dict[str, Any], ours: str) -> dict[str, float]:
             found[f"{metric}_over_sasrec"] = over(methods, ours, (FINE_TUNED,), figure)
     if ours != FULL_RETRAIN:
         found["ndcg_of_full_retrain"] = over(methods, ours, (FULL_RETRAIN,), "ndcg@10")
-        found["seconds_of_full_retrain"] = over(methods, ours, (FULL_RETRAIN,), "learning_seconds")
-    own, popular = (mean(methods, name, "ndcg@10/cold-items") for name in (ours, POPULARITY))
-    # A difference: popularity often finds no cold item at all.
-    found["cold_above_popularity"] = None if own is None or popular is None else own - popular
+        found["seconds_of_full_retrain"] = over(methods, ours, (FULL_RETRAIN,), "learning_cpu_seconds")
+    # By the full AUC: 300 events of 1,700 items seldom reach anybody's first ten.
+    found["cold_over_popularity"] = over(methods, ours, (POPULARITY,), "full_auc/cold-items")
     return {name: round(value, 4) for name, value in found.items() if value is not None}
 
 

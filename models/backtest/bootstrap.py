@@ -12,6 +12,7 @@ import numpy as np
 
 DRAWS = 2_000
 CONFIDENCE = 0.95
+_LEAST = 1e-12  # a mean of nothing has no ratio; this one is too large to be mistaken for one
 _MOST = 2**24  # weights that are held at a time: draws times users
 
 
@@ -23,6 +24,8 @@ class Difference:
     theirs: float
     low: float  # ends of the interval of ours - theirs
     high: float
+    least: float  # ends of the interval of ours / theirs
+    most: float
 
     @property
     def mean(self) -> float:
@@ -64,4 +67,7 @@ def difference(gains: np.ndarray, means: np.ndarray, ours: int, theirs: int) -> 
     """Return the difference of two rows of `gains` (K, M), with the interval that `means` (draws, K) gives it."""
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means[:, ours] - means[:, theirs], [tail, 1 - tail])
-    return Difference(float(gains[ours].mean()), float(gains[theirs].mean()), float(low), float(high))
+    ratios = means[:, ours] / np.maximum(means[:, theirs], _LEAST)
+    least, most = np.quantile(ratios, [tail, 1 - tail])
+    ends = (float(end) for end in (low, high, least, most))
+    return Difference(float(gains[ours].mean()), float(gains[theirs].mean()), *ends)

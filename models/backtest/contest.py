@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from models.backtest.bootstrap import Difference, difference, drawn_means
-from models.backtest.figures import MAIN, Run
+from models.backtest.figures import MAIN, Run, gains
 from models.backtest.log import EventLog
 from models.backtest.prequential import Bases, Course, Window, replay
 from models.backtest.registry import MethodSettings, Options, entry, make
@@ -76,7 +76,7 @@ class Contest:
 
     def gains(self, metric: str = MAIN, segment: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return (gains (K, M), user (M,)): what each method earns with each reported event, as a mean over seeds."""
-        event = self.runs[0].ranks(self.reported)[0]
+        event, _, _ = self.runs[0].ranks(self.reported)
         inside = self.parts[segment][event] if segment else np.ones(len(event), dtype=bool)
         return np.stack([self._gain(method, metric, event)[inside] for method in self.methods]), self.log.user[
             event[inside]
@@ -98,9 +98,9 @@ class Contest:
     def _gain(self, method: str, metric: str, event: np.ndarray) -> np.ndarray:
         parts = []
         for run in self.of(method):
-            found, rank = run.ranks(self.reported)
+            found, rank, alive = run.ranks(self.reported)
             assert np.array_equal(found, event), "methods were asked about different events"
-            parts.append(earned(rank)[metric])
+            parts.append(gains(rank, alive)[metric])
         return np.mean(parts, axis=0)
 
 
@@ -147,7 +147,7 @@ def _choose(contest: Contest, method: str, settings: MethodSettings, heard: Hear
     for number, options in enumerate(combinations, start=1):
         what = f"choice {number} of {len(combinations)}"
         course = _through(contest, method, _with(settings, 0, options), len(half), what, heard, look_back=False)
-        _, rank = Run(method, 0, course).ranks(half)
+        _, rank, _ = Run(method, 0, course).ranks(half)
         contest.tried.append(Tried(method, options, float(earned(rank)[MAIN].mean()) if len(rank) else 0.0))
     return max((tried for tried in contest.tried if tried.method == method), key=lambda tried: tried.gain).options
 

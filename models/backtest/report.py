@@ -12,8 +12,9 @@ from models.backtest.contest import Contest
 from models.backtest.registry import entry
 
 FORMAT = 1
-DRAWN = ("ndcg@10", "recall@10")  # given for each window, and compared
-COMPARED_SEGMENTS = (None, "cold-items")
+DRAWN = ("ndcg@10", "recall@10")  # given for each window
+# What is compared: a metric, and the segment that it is of.
+COMPARED = (("ndcg@10", None), ("recall@10", None), ("full_auc", "cold-items"))
 
 
 def document(contest: Contest, name: str) -> dict[str, Any]:
@@ -80,13 +81,12 @@ def _by_window(contest: Contest, method: str, metric: str) -> list[float | None]
 def _comparisons(contest: Contest) -> list[dict[str, Any]]:
     """Return every two methods once, the better one first."""
     found = []
-    for metric in DRAWN:
-        for segment in COMPARED_SEGMENTS if metric == DRAWN[0] else (None,):
-            differences = contest.differences(metric, segment) if contest.methods else {}
-            name = f"{metric}/{segment}" if segment else metric
-            for one, other in combinations(contest.methods if differences else (), 2):
-                pair = (one, other) if differences[one, other].mean >= 0 else (other, one)
-                found.append(_comparison(name, *pair, differences[pair]))
+    for metric, segment in COMPARED:
+        differences = contest.differences(metric, segment) if contest.methods else {}
+        name = f"{metric}/{segment}" if segment else metric
+        for one, other in combinations(contest.methods if differences else (), 2):
+            pair = (one, other) if differences[one, other].mean >= 0 else (other, one)
+            found.append(_comparison(name, *pair, differences[pair]))
     return found
 
 
@@ -99,5 +99,7 @@ def _comparison(metric: str, ours: str, theirs: str, found: Difference) -> dict[
         "low": found.low,
         "high": found.high,
         "ratio": found.ratio if found.theirs else None,
+        "ratio_low": found.least if found.theirs else None,
+        "ratio_high": found.most if found.theirs else None,
         "sure": found.sure,
     }

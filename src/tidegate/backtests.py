@@ -19,6 +19,7 @@ QUALITY = (
 )
 PARTS = (
     ("cold items", "ndcg@10/cold-items", "{:.4f}"),
+    ("AUC, cold", "full_auc/cold-items", "{:.3f}"),
     ("new users", "ndcg@10/new-users", "{:.4f}"),
     ("inactive", "ndcg@10/inactive-users", "{:.4f}"),
     ("head", "ndcg@10/head", "{:.4f}"),

@@ -8,7 +8,7 @@ import pytest
 from models.backtest import answers, bootstrap
 from models.backtest.answers import auc, calibration_error
 from models.backtest.contest import Contest, compete
-from models.backtest.figures import Run
+from models.backtest.figures import Run, gains
 from models.backtest.prequential import cut, cut_at, replay, window_queries
 from models.backtest.registry import METHODS, Entry, MethodSettings, make
 from models.backtest.segments import popular_share, segments
@@ -68,25 +68,32 @@ def test_the_share_of_more_popular_items():
 
 def test_draws_of_users_agree_with_draws_one_by_one():
     random = np.random.default_rng(0)
-    user, gains = random.integers(9, size=200), random.random((3, 200))
-    means = bootstrap.drawn_means(gains, user, seed=3, draws=50)
+    user, earned = random.integers(9, size=200), random.random((3, 200))
+    means = bootstrap.drawn_means(earned, user, seed=3, draws=50)
     drawn = np.random.default_rng(3).integers(9, size=(50, 9))
     for row, users in zip(means, drawn, strict=True):
         events = np.concatenate([np.flatnonzero(user == u) for u in users])
-        assert np.allclose(row, gains[:, events].mean(axis=1))
+        assert np.allclose(row, earned[:, events].mean(axis=1))
 
 
 def test_a_difference_that_is_there_is_sure_and_one_that_is_not_is_not():
     random = np.random.default_rng(1)
     user = np.repeat(np.arange(100), 5)
     noise = random.random(500)
-    gains = np.stack([noise, noise + 0.01, random.random(500)])
-    means = bootstrap.drawn_means(gains, user)
-    better = bootstrap.difference(gains, means, 1, 0)
+    earned = np.stack([noise, noise + 0.01, random.random(500)])
+    means = bootstrap.drawn_means(earned, user)
+    better = bootstrap.difference(earned, means, 1, 0)
+    assert better.least < better.ratio < better.most
     assert better.sure
     assert better.low == pytest.approx(0.01)
     assert better.high == pytest.approx(0.01)
-    assert not bootstrap.difference(gains, means, 2, 0).sure
+    assert not bootstrap.difference(earned, means, 2, 0).sure
+
+
+def test_the_full_auc_is_the_share_of_the_others_that_rank_below():
+    found = gains(np.array([1, 6, 11]), np.array([11, 11, 11]))
+    assert found["full_auc"].tolist() == [1.0, 0.5, 0.0]
+    assert found["mrr@20"].tolist() == [1.0, 1 / 6, 1 / 11]
 
 
 def test_auc_counts_pairs_and_ties_half():
