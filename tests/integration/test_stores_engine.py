@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.databases import clone, drop
 from tests.support.feast_worlds import OURS, STOCK, hours, reached, store_on
+from tests.support.memory import Watch, resident
 from tests.support.online import close
 from tidegate.postgres import Database
 
@@ -19,7 +20,7 @@ feast = pytest.importorskip("feast")
 
 from feast import BatchFeatureView, Entity, FeatureView, Field, ValueType  # noqa: E402
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource  # noqa: E402
-from feast.types import Array, Bool, Float32, Float64, Int32, Int64, Json, String, UnixTimestamp  # noqa: E402
+from feast.types import Array, Bool, Float32, Float64, Int32, Int64, Json, Map, String, UnixTimestamp  # noqa: E402
 
 from tidegate.stores import engine_batches  # noqa: E402
 from tidegate.stores.engine import TidegateComputeEngine  # noqa: E402
@@ -264,6 +265,35 @@ def test_a_source_in_another_database_is_read_in_batches(
         close(store)
     finally:
         drop(server, far)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_memory_stays_within_bounds_whatever_is_materialised(world: World, tmp_path: Path) -> None:
+    world.connection.execute(
+        """create table much as
+           select n as user_id, timestamptz '2026-01-01Z' as at, n as counted, jsonb_build_object('n', n) as mapped
+             from generate_series(1, 400000) n;
+        analyze much"""
+    )
+    kinds = {"counted": Int64, "mapped": Map}
+    views = [
+        FeatureView(
+            name=name, entities=[user], ttl=timedelta(0), schema=[Field(name=name, dtype=kind)],
+            source=PostgreSQLSource(name=name, table="much", timestamp_field="at"),
+        )
+        for name, kind in kinds.items()
+    ]  # fmt: skip
+    store = store_on(world.database, tmp_path, OURS, {"type": ONLINE, "db_schema": "much"}, batch_engine=ENGINE)
+    store.apply([user, *views])
+    for name, bound in (("counted", 20 << 20), ("mapped", 150 << 20)):
+        before = resident()
+        with Watch() as watch:
+            world.materialise(-1, 1, store, views=(name,))
+        assert watch.most - before < bound
+    found = store.get_online_features(["counted:counted", "mapped:mapped"], [{"user_id": 400_000}]).to_dict()
+    assert (found["counted"], found["mapped"]) == ([400_000], [{"n": 400_000}])
+    close(store)
 
 
 def test_another_online_store_is_filled_in_batches(world: World, by_python: list[str], tmp_path: Path) -> None:

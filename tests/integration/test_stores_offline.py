@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.support.databases import clone, drop
 from tests.support.feast_worlds import OURS, STOCK, hours, store_on
+from tests.support.memory import resident
 from tidegate.postgres import Database
 
 feast = pytest.importorskip("feast")
@@ -613,6 +614,31 @@ def test_bounds_keep_a_run_from_seeing_more_than_it_saw(world: World) -> None:
     assert world.asked(store, frame((1, 9)), ["shops:visits"])["visits"].to_pylist() == [5], "a frame without bounds"
     nothing = frame((1, 9)).assign(excluded=[[]])
     assert world.asked(store, nothing, ["shops:visits"])["visits"].to_pylist() == [5]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_the_memory_of_batches_does_not_grow_with_their_number(world: World) -> None:
+    world.connection.execute(
+        """create table much as
+           select n as user_id, timestamptz '2026-01-01Z' as at, n as visits, repeat(n::text, 20) as name
+             from generate_series(1, 500000) n;
+        create index on much (user_id, at);
+        analyze much"""
+    )
+    view = FeatureView(
+        name="much", entities=[user], ttl=timedelta(0), source=source("much", created=""),
+        schema=[Field(name=name, dtype=kind) for name, kind in (("visits", Int64), ("name", String))],
+    )  # fmt: skip
+    world.ours.apply([view])
+    asked = "select user_id, now() as event_timestamp from much"
+    batches = world.ours.get_historical_features(asked, ["much:visits", "much:name"]).to_batches()
+    rows, held = 0, []
+    for batch in batches:
+        rows += batch.num_rows
+        held.append(resident())
+    assert (rows, len(held) > 8) == (500_000, True)
+    assert max(held[2:]) - min(held[2:]) < 60 << 20
 
 
 moments = st.integers(0, 12).map(lambda quarter: quarter / 4)
