@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -175,6 +175,7 @@ class Client(asyncio.Protocol):
         self._requests = cycle(map(request, bodies))
         self._finished = finished
         self._missing = 0  # bytes of the answer that is coming
+        self.ended = asyncio.Event()
         self.answers = 0
         self.failure = b""
 
@@ -193,6 +194,7 @@ class Client(asyncio.Protocol):
             self.answers += 1
             if self._finished.is_set():
                 self._transport.close()
+                self.ended.set()
             else:
                 self._transport.write(next(self._requests))
 
@@ -209,18 +211,33 @@ def content_length(head: bytes) -> int:
     return next(int(line.partition(b":")[2]) for line in lines if line.startswith(b"content-length"))
 
 
-async def ask(port: int, bodies: list[bytes], seconds: float) -> int:
-    """Return how many requests were answered by CLIENTS connections in some seconds."""
+class Turn(NamedTuple):
+    """What a server did in a turn."""
+
+    per_second: float
+    answers: int  # with those that came when time was up
+
+
+async def ask(port: int, bodies: list[bytes], seconds: float) -> Turn:
+    """Return how many requests were answered by CLIENTS connections in some seconds, each at least once.
+
+    What is still being answered then is waited for: otherwise a slow server would go on in the next one's turn.
+    """
     loop, finished = asyncio.get_running_loop(), asyncio.Event()
     clients = [Client(bodies[n:] + bodies[:n], finished) for n in range(CLIENTS)]
     for one in clients:
         await loop.create_connection(lambda one=one: one, "127.0.0.1", port)  # type: ignore[misc]
+    began = time.perf_counter()
     await asyncio.sleep(seconds)
-    answers = sum(one.answers for one in clients)
+    while not all(one.answers for one in clients):
+        await asyncio.sleep(0.1)
+    per_second = sum(one.answers for one in clients) / (time.perf_counter() - began)
     finished.set()
+    for one in clients:
+        await one.ended.wait()
     if failed := [one.failure for one in clients if one.failure]:
         raise RuntimeError(f"a server answered {failed[0]!r}")
-    return answers
+    return Turn(per_second, sum(one.answers for one in clients))
 
 
 def answer(port: int, body: bytes) -> dict[str, Any]:
@@ -243,10 +260,10 @@ def measure(ports: dict[str, int], processes: dict[str, psutil.Process], bodies:
     costs: dict[str, list[float]] = {name: [] for name in ports}
     for number in range(ROUNDS):
         for name in list(ports)[:: 1 if number % 2 else -1]:
-            before, began = cpu_seconds(processes[name]), time.perf_counter()
-            answers = uvloop.run(ask(ports[name], bodies, SECONDS))
-            rates[name].append(answers / (time.perf_counter() - began))
-            costs[name].append((cpu_seconds(processes[name]) - before) / answers * 1000)
+            before = cpu_seconds(processes[name])
+            turn = uvloop.run(ask(ports[name], bodies, SECONDS))
+            rates[name].append(turn.per_second)
+            costs[name].append((cpu_seconds(processes[name]) - before) / turn.answers * 1000)
     return {"rates": rates, "costs": costs}
 
 

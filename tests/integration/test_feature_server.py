@@ -179,21 +179,42 @@ def test_a_terminated_backend_costs_no_answer(pair: Pair, shop: Database) -> Non
     assert (after.status_code, after.json()) == (200, before.json())
 
 
-def test_metrics_count_requests(pair: Pair) -> None:
+def figures(pair: Pair) -> dict[str, float]:
+    """Return the figures of reading that do not depend on time, each as the sum over its labels but the status."""
     from prometheus_client.parser import text_string_to_metric_families as families
 
-    def answered() -> float:
-        labels = {"endpoint": "/get-online-features", "status": "success"}
-        return sum(
-            sample.value
-            for family in families(pair.get("/metrics").text)
-            for sample in family.samples
-            if sample.name == "feast_feature_server_request_total" and sample.labels == labels
-        )
+    found: dict[str, float] = {}
+    for family in families(pair.get("/metrics").text):
+        for sample in family.samples:
+            if sample.name in READING:
+                name = " ".join(filter(None, [sample.name, sample.labels.get("status")]))
+                found[name] = found.get(name, 0) + sample.value
+    return found
 
-    before = answered()
+
+READING = {
+    "feast_feature_server_request_total",
+    "feast_feature_server_request_latency_seconds_count",
+    "feast_feature_server_online_store_read_duration_seconds_count",
+    "feast_online_features_request_total",
+    "feast_online_features_entity_count_sum",
+    "feast_online_features_status_total",
+}
+
+
+def test_metrics_count_requests_and_what_they_found(pair: Pair) -> None:
+    before = figures(pair)
     pair.run(pair.ours.post("/get-online-features", json={"entities": USER, "features": ["profile:spend"]}))
-    assert answered() == before + 1
+    grown = {name: value - before.get(name, 0) for name, value in figures(pair).items()}
+    assert {name: number for name, number in grown.items() if number} == {
+        "feast_feature_server_request_total success": 1,
+        "feast_feature_server_request_latency_seconds_count": 1,
+        "feast_feature_server_online_store_read_duration_seconds_count": 1,
+        "feast_online_features_request_total": 1,
+        "feast_online_features_entity_count_sum": 3,
+        "feast_online_features_status_total present": 2,
+        "feast_online_features_status_total not_found": 1,
+    }
 
 
 def test_health_and_readiness(pair: Pair) -> None:

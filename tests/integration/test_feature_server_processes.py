@@ -119,7 +119,7 @@ def test_several_workers_answer_and_survive_their_backends_and_a_death(secure: S
     wait_until(lambda: backends(shop) >= WORKERS, seconds=60)  # each worker has a connection of its own
     terminate_backends(shop)
     assert all(values(ask(client)) == first for _ in range(20))
-    assert answered(client) == 41
+    wait_until(lambda: answered(client) == 41)  # a worker's figures are written once a second
     os.kill(psutil.Process(process.pid).children()[0].pid, signal.SIGKILL)
     wait_until(lambda: len(psutil.Process(process.pid).children()) == WORKERS, seconds=60)
     assert values(ask(client)) == first

@@ -34,7 +34,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidegate.stores.online import TidegateOnlineStore
 from tidegate.stores.server_direct import Direct
-from tidegate.stores.server_figures import count_everything, page
+from tidegate.stores.server_figures import count_everything, page, write
 from tidegate.stores.server_limits import LIMIT_BYTES, LIMIT_REQUESTS, Limits, said
 
 REFRESH_SECONDS = 60  # as `feast serve`
@@ -101,9 +101,10 @@ def audited(store: FeatureStore) -> bool:
     return bool(getattr(log, "enabled", False))
 
 
-def metrics() -> Response:
+async def metrics() -> Response:
     """Return the figures for Prometheus."""
-    return Response(page(), media_type=CONTENT_TYPE_LATEST)
+    write()
+    return Response(await run_in_threadpool(page), media_type=CONTENT_TYPE_LATEST)
 
 
 def readiness(store: FeatureStore) -> Any:

@@ -37,10 +37,8 @@ def written_block(block: Block) -> list[dict[str, Any]]:
     """Return the results of a block's features; what the rows of a view share is written once."""
     statuses = orjson.Fragment(written_statuses(block.statuses))
     times = orjson.Fragment(written_times(block.times))
-    return [
-        {"values": written(kind, column), "statuses": statuses, "event_timestamps": times}
-        for kind, column in zip(block.types, block.columns, strict=True)
-    ]
+    columns = [written(kind, column) for kind, column in zip(block.types, block.columns, strict=True)]
+    return [{"values": column, "statuses": statuses, "event_timestamps": times} for column in columns]
 
 
 def written(kind: ColumnType, column: Column) -> Column:
