@@ -3,7 +3,7 @@
 The same definitions, rows and questions in turns, on one server: Feast's own PostgreSQL store, ours, and the floor,
 which is COPY of the asked rows, one LATERAL a view by index, and COPY of the result, read as Arrow. All three tables
 have the index that a point-in-time join wants. Values are compared before anything is timed. Last, what a run reads of
-its users: the trainer's own SQL beside `get_historical_features`, with the run's bounds.
+its users, with its bounds: as the trainer does, by `get_historical_features`, beside SQL written for just that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pyarrow import csv
 from benchmarks.measuring import Seconds, queries, ratio, report, take_turns, throwaway_server
 from tests.support.feast_worlds import OURS, STOCK, hours, store_on
 from tests.support.online import close
-from tidegate import feature_store, features
+from tidegate import feature_store, features, moments
 from tidegate.postgres import Database
 
 BARS = {
@@ -188,34 +188,76 @@ def growth(work: Callable[[], object]) -> float:
 
 
 def profiles(database: Database, connection: psycopg.Connection[Any]) -> dict[str, float]:
-    """Measure how a run reads 20,000 moments of its users: by its own SQL, and through Feast."""
+    """Measure how a run reads 20,000 moments of its users: through Feast, beside SQL written for just that.
+
+    Most runs have no excluded positions; those that have compare each row with them.
+    """
     features.apply_definitions(database)
     connection.execute(queries["insert_user_history"])
     connection.execute("vacuum (analyze) features.user_activity_history")
     chance = np.random.default_rng(3)
-    times = pd.to_datetime(hours(0)) + pd.to_timedelta(chance.uniform(0, 30 * 86_400, 20_000), unit="s").round("us")
+    times = hours(0).timestamp() + np.round(chance.uniform(0, 30 * 86_400, 20_000), 6)
     users = [f"user-{number}" for number in chance.integers(1, 5_001, 20_000)]
-    asked = pd.DataFrame({"user_id": users, "event_timestamp": times})
-    bounds = (25, [3, 7])
-    ways: Ways = {
-        "sql": lambda: features.point_in_time(database, asked, *bounds),
-        "feast": lambda: features.historical(database, asked, *bounds),
-    }
-    pd.testing.assert_frame_equal(ways["sql"](), ways["feast"]())
-    clock, processor = measured(ways, rounds=7)
     return {
-        "run_reads_feast_over_sql": ratio(clock, "feast", "sql"),
-        "run_reads_feast_over_sql_client_cpu": ratio(processor, "feast", "sql"),
-        **{f"run_reads_{name}_s": round(float(np.median(taken)), 3) for name, taken in clock.items()},
-        "import_feast_cpu_s": import_seconds(),
+        **reading(database, users, times, "run_reads", []),
+        **reading(database, users, times, "run_reads_excluding", [3, 7]),
+        **imports(),
     }
 
 
-def import_seconds() -> float:
-    """Return the CPU seconds that a process pays for Feast before it reads anything."""
-    code = "import time; import feast.feature_store; print(time.process_time())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return round(float(done.stdout), 2)
+def reading(
+    database: Database, users: list[str], times: np.ndarray, name: str, excluded: list[int]
+) -> dict[str, float]:
+    """Compare the two ways, which find the same."""
+    ways: Ways = {
+        "sql": lambda: profiles_by_hand(database, users, times, 25, excluded),
+        "feast": lambda: moments.profiles_before(database, users, times, 25, excluded),
+    }
+    np.testing.assert_array_equal(ways["sql"](), ways["feast"]())
+    clock, processor = measured(ways, rounds=9)
+    return {
+        f"{name}_feast_over_sql": ratio(clock, "feast", "sql"),
+        f"{name}_feast_over_sql_client_cpu": ratio(processor, "feast", "sql"),
+        **{f"{name}_{way}_s": round(float(np.median(taken)), 3) for way, taken in clock.items()},
+    }
+
+
+def profiles_by_hand(
+    database: Database, users: list[str], times: np.ndarray, last: int, excluded: list[int]
+) -> np.ndarray:
+    """Return what `moments.profiles_before` returns, by one statement."""
+    microseconds = np.round(times * 1e6).astype(np.int64)
+    asked = {"users": users, "microseconds": microseconds.tolist(), "last": last, "excluded": excluded}
+    with database.connect() as connection:
+        rows = connection.execute(queries["profiles_by_hand"], asked).fetchall()
+    found = pa.RecordBatch.from_arrays(
+        [pa.array(column, pa.float64()) for column in zip(*rows, strict=True)], list(features.PROFILED)
+    )
+    return moments.profile(found, microseconds)
+
+
+def imports() -> dict[str, float]:
+    """Return the CPU seconds and MB that Feast costs a trainer process, and what its import costs elsewhere."""
+    without, memory = cost("import workers.increment")
+    store = "tidegate.feature_store.open_store(Database('host=nowhere dbname=nothing'), training=True)"
+    with_feast, more = cost(
+        f"import workers.increment, tidegate.feature_store; from tidegate.postgres import Database; {store}"
+    )
+    return {
+        "trainer_start_cpu_s": without,
+        "trainer_start_with_feast_cpu_s": with_feast,
+        "trainer_memory_of_feast_mb": more - memory,
+        "import_feast_alone_cpu_s": cost("import feast")[0],
+    }
+
+
+def cost(code: str) -> tuple[float, float]:
+    """Return the CPU seconds and the MB of a process that runs this."""
+    # What it holds in the end: the most that it has held would count this process, which it was forked from.
+    said = "import time, pathlib; print(time.process_time(), pathlib.Path('/proc/self/statm').read_text())"
+    done = subprocess.run([sys.executable, "-c", f"{code}; {said}"], capture_output=True, text=True, check=True)
+    seconds, _, pages, *_ = done.stdout.split()
+    return round(float(seconds), 2), round(int(pages) * resource.getpagesize() / 2**20)
 
 
 def joins(stores: dict[str, Any], database: Database, connection: psycopg.Connection[Any]) -> dict[str, float]:

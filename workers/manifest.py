@@ -25,7 +25,6 @@ import torch
 import models
 import tidegate
 from models.training import FitSettings
-from tidegate.families import SEQUENTIAL_RECOMMENDER
 from tidegate.queries import queries
 from workers.material import Material
 from workers.reading import Task
@@ -57,7 +56,7 @@ def manifest(
         # JSON knows no infinity; a window too small for a holdout was learned whole.
         "learned_until": material.boundary if np.isfinite(material.boundary) else None,
         "encoder": encoder,
-        "service": SEQUENTIAL_RECOMMENDER.as_json(),
+        "service": task.service.as_json(),
         "windows": learned_windows(connection, task),
         "replayed": replayed_windows(connection, material),
         "excluded": task.excluded,

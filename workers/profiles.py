@@ -1,7 +1,7 @@
-"""Point-in-time features for training.
+"""Point-in-time features for training, through Feast.
 
 What the model is told of a user at a moment is what was known strictly before it: training on anything later would be a
-leak that no metric on the same data shows. The values are those of Feast's own point-in-time join; a test compares.
+leak that no metric on the same data shows.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from models.timelines import PROFILE, Timeline, target_moments
-from tidegate import features
+from tidegate.moments import profiles_before
 from tidegate.postgres import Database
 from workers.reading import ReadHashes, Task
 
@@ -22,9 +21,7 @@ PROFILED_MOMENTS = 20_000
 
 def read_profiles(database: Database, task: Task, users: list[str], times: np.ndarray) -> np.ndarray:
     """Return (n, len(PROFILE)) features of `users` (n,) as they were before `times` (n,) unix seconds; NaN unknown."""
-    asked = pd.DataFrame({"user_id": users, "event_timestamp": pd.to_datetime(times * 1e6, unit="us", utc=True)})
-    found = features.point_in_time(database, asked, task.position, task.excluded)
-    return found[list(PROFILE)].to_numpy(np.float32)
+    return profiles_before(database, users, times, task.position, task.excluded, task.service).astype(np.float32)
 
 
 def profiled(database: Database, task: Task, timelines: list[Timeline], hashes: ReadHashes) -> list[Timeline]:

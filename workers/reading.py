@@ -23,6 +23,7 @@ from psycopg.pq import Format
 from psycopg.rows import class_row
 
 from models.timelines import Timeline, target_moments
+from tidegate.families import SEQUENTIAL_RECOMMENDER, Service
 from tidegate.queries import queries
 
 # Earlier events that a run holds besides those that it learns, all users together: some tens of megabytes, however long
@@ -55,6 +56,7 @@ class Task:
     parent_position: int | None
     learned_until: float | None  # unix seconds: the parent has not learned from events at or after this time
     excluded: list[int]  # positions of parked and skipped windows, smaller than its own
+    service: Service = SEQUENTIAL_RECOMMENDER  # what is read of Feast
     tightened: bool = False  # whether a window that no live version has learned yet is suspicious
 
     @property

@@ -23,6 +23,7 @@ from models import checkpoint
 from models.recommender import Recommender
 from tidegate import log as logs
 from tidegate.errors import BadRequest, TidegateError, WeightsMismatch
+from tidegate.families import Service
 from tidegate.log import get_log
 from tidegate.postgres import Database
 from tidegate.queries import queries
@@ -83,6 +84,7 @@ class Recorded:
             parent_position=said["parent_position"],
             learned_until=said["parent_learned_until"],
             excluded=said["excluded"],
+            service=Service.of(said.get("service")),
         )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import psycopg
 
+from tidegate import feature_store, features
 from tidegate import log as logs
 from tidegate.errors import LeaseLost, TidegateError
 from tidegate.log import get_log
@@ -112,12 +113,16 @@ def answer(run: Run, learner: Learner, lease: timedelta) -> dict[str, Any]:
 
 
 def serve(runs: TextIO, answers: TextIO) -> None:
-    """Say that torch is there, then answer runs until the input ends."""
+    """Say that torch and Feast are there, then answer runs until the input ends."""
     # Imported here: it takes seconds, and the log and the watch over the parent do not wait for it.
     from workers.increment import Learner
 
     lease = timedelta(seconds=get_settings().lease_seconds)
-    learner = Learner(guarded(database(), lease))
+    handle = guarded(database(), lease)
+    learner = Learner(handle)
+    features.apply_definitions(database())  # a run reads by them: no window may lose an attempt for want of them
+    with feature_store.opened(handle, training=True) as store:
+        store.refresh_registry()
     say(answers, {"ready": True})
     for line in runs:
         say(answers, answer(Run(**json.loads(line)), learner, lease))

@@ -57,3 +57,19 @@ insert into features.user_activity_history (user_id, event_timestamp, position, 
 select 'user-' || u, timestamptz '2026-01-01' + (p - 1) * interval '1 day' + u * interval '10 seconds', p, p, p, p, p, p, p,
        1.0 / p, 2.0 / p, 3.0 / p, p, p, timestamptz '2026-01-01'
   from generate_series(1, 5000) u, generate_series(1, 30) p
+
+-- profiles_by_hand --
+-- The last row of each asked user strictly before the asked time, by windows up to a position and without some, in the
+-- order of asking: one index descent each, as one would write it without Feast.
+select h.n_view, h.n_click, h.n_cart, h.n_purchase, h.n_rating,
+       h.decayed_day, h.decayed_week, h.decayed_month, h.spend, h.rating_sum,
+       extract(epoch from h.event_timestamp)::double precision as event_at
+  from unnest(%(users)s::text[], %(microseconds)s::bigint[]) with ordinality as asked (user_id, at, place)
+  left join lateral (
+       select * from features.user_activity_history h
+        where h.user_id = asked.user_id
+          and h.event_timestamp < timestamptz 'epoch' + asked.at * interval '1 microsecond'
+          and h.position <= %(last)s and h.position <> all (%(excluded)s::bigint[])
+        order by h.event_timestamp desc, h.position desc
+        limit 1) h on true
+ order by asked.place

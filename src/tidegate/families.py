@@ -19,13 +19,17 @@ class Service:
     name: str  # with its number: sequential_recommender@v1
     features: tuple[str, ...]  # view:feature, in any order
 
+    @classmethod
+    def of(cls, said: dict[str, Any] | None) -> Service:
+        """Return what a manifest says; where it is from before manifests named a service, the only one there was."""
+        return cls(said["name"], tuple(said["features"])) if said else SEQUENTIAL_RECOMMENDER
+
     def as_json(self) -> dict[str, Any]:
         """Return what a manifest says of it."""
         return {"name": self.name, "features": list(self.features)}
 
 
-# models.recommender: the user's profile, beside the events themselves. Versions from before manifests named a service
-# were trained on it too.
+# models.recommender: the user's profile, beside the events themselves.
 SEQUENTIAL_RECOMMENDER = Service(
     "sequential_recommender@v1",
     (

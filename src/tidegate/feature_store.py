@@ -31,7 +31,7 @@ STOCK_SETTINGS = "stock_store.yaml"  # the same on Feast's own stores
 
 _lock = RLock()
 _store: FeatureStore | None = None
-_conninfo = ""
+_opened_for = ("", False)  # conninfo, and whether for training
 
 
 def repository() -> Path:
@@ -63,11 +63,18 @@ def environment(database: Database) -> dict[str, str]:
 
 def settings(database: Database) -> dict[str, Any]:
     """Return feature_store.yaml as Feast would read it, without touching this process's environment."""
-    import yaml
+    return _read(settings_file(), database)
 
-    text = settings_file().read_text(encoding="utf-8")
-    read: dict[str, Any] = yaml.safe_load(Template(text).safe_substitute(feast_variables(database)))
-    return read
+
+def training_settings(database: Database) -> dict[str, Any]:
+    """Return the settings of the store that a run reads by.
+
+    Its offline store is tidegate's whichever is in force, because Feast's own knows no bounds: a run would see late
+    events of later windows, and of parked ones, and none could be trained again. Its connections start with
+    the database's own settings of the server, as all those of a run do.
+    """
+    offline = _read(repository() / SETTINGS, database)["offline_store"]
+    return settings(database) | {"offline_store": offline | {"options": database.parameters.get("options", "")}}
 
 
 def served_views(database: Database) -> frozenset[str]:
@@ -76,8 +83,8 @@ def served_views(database: Database) -> frozenset[str]:
 
 
 @contextmanager
-def opened(database: Database) -> Iterator[FeatureStore]:
-    """Yield this process's store on a database, for any thread.
+def opened(database: Database, training: bool = False) -> Iterator[FeatureStore]:
+    """Yield this process's store on a database, for any thread: `training` is the one that a run reads by.
 
     A store whose connection failed is thrown away: Feast's own would never connect again.
     """
@@ -86,7 +93,7 @@ def opened(database: Database) -> Iterator[FeatureStore]:
     from sqlalchemy.exc import DBAPIError
 
     try:
-        yield _get(database)
+        yield _get(database, training)
     except (psycopg.Error, PoolTimeout, DBAPIError):
         close()
         raise
@@ -101,21 +108,56 @@ def close() -> None:
         _disconnect(store)
 
 
-def open_store(database: Database) -> FeatureStore:
+def open_store(database: Database, training: bool = False) -> FeatureStore:
     """Return a store of the caller's own, for a process that uses no other. Raises MissingPackage."""
     _require_feast()
-    from feast import FeatureStore
-    from feast.repo_config import RepoConfig
+    with _lock, _unchecked():
+        from feast import FeatureStore
+        from feast.infra.offline_stores.contrib.postgres_offline_store import postgres_source  # noqa: F401
+        from feast.repo_config import RepoConfig
 
-    return FeatureStore(config=RepoConfig(**settings(database), repo_path=repository()))
+    said = training_settings(database) if training else settings(database)
+    return FeatureStore(config=RepoConfig(**said, repo_path=repository()))
 
 
-def _get(database: Database) -> FeatureStore:
-    global _store, _conninfo
+def _read(file: Path, database: Database) -> dict[str, Any]:
+    import yaml
+
+    text = file.read_text(encoding="utf-8")
+    read: dict[str, Any] = yaml.safe_load(Template(text).safe_substitute(feast_variables(database)))
+    return read
+
+
+@contextmanager
+def _unchecked() -> Iterator[None]:
+    """Leave out the checks of types that Feast's classes get where they are defined, as `python -O` does.
+
+    For each of their methods typeguard reads, rewrites and compiles a whole module again: 3 to 4 of the 5 CPU seconds
+    that an import of Feast takes. Here objects come from a registry; `feast apply`, which reads definitions that
+    somebody wrote, is a process of its own and keeps the checks.
+    """
+    import typeguard
+
+    checked = typeguard.typechecked
+    typeguard.typechecked = _as_it_is
+    try:
+        yield
+    finally:
+        typeguard.typechecked = checked
+
+
+def _as_it_is(target: Any = None, **_: Any) -> Any:
+    """Stand for a decorator, with arguments or without."""
+    return _as_it_is if target is None else target
+
+
+def _get(database: Database, training: bool) -> FeatureStore:
+    global _store, _opened_for
+    wanted = (database.conninfo, training)
     with _lock:
-        if _store is None or _conninfo != database.conninfo:
+        if _store is None or _opened_for != wanted:
             close()
-            _store, _conninfo = open_store(database), database.conninfo
+            _store, _opened_for = open_store(database, training), wanted
         return _store
 
 

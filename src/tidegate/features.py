@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -21,13 +21,11 @@ import psycopg
 
 from tidegate import feature_store
 from tidegate.errors import BadRequest, TidegateError
-from tidegate.families import SEQUENTIAL_RECOMMENDER
 from tidegate.log import get_log
 from tidegate.postgres import Database
 from tidegate.queries import queries
 
 if TYPE_CHECKING:
-    import pandas as pd
     from feast import FeatureStore
 
 PROJECT = "tidegate"
@@ -49,8 +47,6 @@ ACTIVITY = (
 # What the service holds of a user, and what a sequential recommender makes of it, in its order.
 PROFILED = ACTIVITY[1:]
 PROFILE = (*ACTIVITY[1:10], "rating_mean", "age_days")
-DAY = 86_400.0  # seconds
-EVERY_POSITION = 2**63 - 1
 CHUNK = 5_000  # entities written at once: a base period's window does not fit in memory as Feast's protos
 
 log = get_log("features")
@@ -122,58 +118,6 @@ def materialise_window_online(database: Database, window_position: int) -> Mater
         users = _write(store, connection, "user", window_position)
         items = _write(store, connection, "item", window_position)
     return Materialised(window_position, users, items, time.perf_counter() - started)
-
-
-def point_in_time(
-    database: Database, frame: pd.DataFrame, last: int = EVERY_POSITION, excluded: Iterable[int] = ()
-) -> pd.DataFrame:
-    """Return the PROFILE of each (user_id, event_timestamp) of a frame as it was strictly before that time.
-
-    Only windows up to the position `last`, without those at `excluded`, count: a late event of a later window has
-    the time of the newest row, and would otherwise change what an earlier run was told.
-
-    Rows keep the frame's order and index; NaN is unknown. `age_days` is the time since the user's last
-    moment. The values are those of `historical`, which is the same join by way of Feast: for 20,000 moments it takes
-    1.8 times as long, after the 5 CPU seconds that a process pays to import Feast (benchmarks.feast_offline).
-    A tie at one moment goes to the larger position here, and there to the row that was made later.
-    """
-    import pandas as pd
-
-    times = _times(frame)
-    asked = {
-        "users": list(frame["user_id"]),
-        "microseconds": times.astype("int64").tolist(),
-        "last": last,
-        "excluded": list(excluded),
-    }
-    with database.connect() as connection:
-        rows = connection.execute(queries["user_rows_before"], asked).fetchall()
-    return _profile(pd.DataFrame(rows, columns=list(ACTIVITY[1:]), index=frame.index), times)
-
-
-def historical(
-    database: Database, frame: pd.DataFrame, last: int = EVERY_POSITION, excluded: Collection[int] = ()
-) -> pd.DataFrame:
-    """Return what `point_in_time` returns, by way of Feast's offline store, as any Feast user gets it.
-
-    The bounds travel as columns of the asked rows; feature_store.yaml ties them to the history's positions. Raises
-    TidegateError for bounds where Feast's own offline store is in force: it knows none.
-    """
-    import pandas as pd
-
-    times = _times(frame)
-    before = times.reset_index(drop=True) - pd.Timedelta(microseconds=1)
-    asked = pd.DataFrame({"user_id": frame["user_id"].to_numpy(), "event_timestamp": before, "row": range(len(frame))})
-    bounded = last < EVERY_POSITION or bool(excluded)
-    if bounded:
-        without: Any = [list(excluded)] * len(frame)
-        asked = asked.assign(last_position=last, excluded_positions=without)
-    with feature_store.opened(database) as store:
-        if bounded and not hasattr(store.config.offline_store, "at_most"):
-            raise TidegateError("Feast's own offline store knows no bounds.", "Use tidegate's: feature_store.yaml.")
-        service = store.get_feature_service(SEQUENTIAL_RECOMMENDER.name, allow_cache=True)
-        found = store.get_historical_features(entity_df=asked, features=service).to_df()
-    return _profile(found.sort_values("row").set_index(frame.index), times)
 
 
 def now(database: Database, user: str) -> Features | None:
@@ -258,21 +202,6 @@ def _write(store: FeatureStore, connection: psycopg.Connection[Any], entity: str
             store.write_to_online_store(f"{entity}_activity", frame)
             written += len(rows)
     return written
-
-
-def _times(frame: pd.DataFrame) -> pd.Series[Any]:
-    """Return the asked times in UTC, in whole microseconds, which is what PostgreSQL keeps."""
-    import pandas as pd
-
-    return pd.to_datetime(frame["event_timestamp"], utc=True).dt.round("us").astype("datetime64[us, UTC]")
-
-
-def _profile(found: pd.DataFrame, times: pd.Series[Any]) -> pd.DataFrame:
-    """Turn raw features into a model's: a mean instead of a sum, an age instead of a time."""
-    raw = found[list(ACTIVITY[1:])].astype("float64")
-    raw["rating_mean"] = raw["rating_sum"] / raw["n_rating"].where(raw["n_rating"] > 0)
-    raw["age_days"] = (times.astype("int64") / 1e6 - raw["event_at"]) / DAY
-    return raw[list(PROFILE)]
 
 
 def _look_up(store: FeatureStore, entity: str, ids: Iterable[str]) -> dict[str, Features | None]:

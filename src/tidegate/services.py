@@ -14,7 +14,7 @@ import psycopg
 from tidegate import feature_store
 from tidegate.errors import BadRequest, NoLiveVersion, ServiceChanged
 from tidegate.events import DEFAULT_STREAM
-from tidegate.families import SEQUENTIAL_RECOMMENDER, Service
+from tidegate.families import Service
 from tidegate.postgres import Database
 from tidegate.queries import queries
 
@@ -32,8 +32,7 @@ def service_of(
     row = connection.execute(queries["service_of_version"], {"version": version, "stream": stream}).fetchone()
     if row is None:
         raise _unknown(version, stream)
-    said = row[0]
-    return Service(said["name"], tuple(said["features"])) if said else SEQUENTIAL_RECOMMENDER
+    return Service.of(row[0])
 
 
 def look_up(
@@ -48,14 +47,14 @@ def look_up(
     with database.connect() as connection:
         wanted = service_of(connection, version, stream)
     with feature_store.opened(database) as store:
-        service = _registered(store, wanted)
+        service = registered(store, wanted)
         rows = [{"user_id": name} for name in names]
         found = store.get_online_features(features=service, entity_rows=rows).to_dict() if rows else {}
     return {name: _row(found, wanted, place) for place, name in enumerate(names)}
 
 
-def _registered(store: FeatureStore, wanted: Service) -> FeatureService:
-    """Return the service from Feast's registry, if it still is what it was.
+def registered(store: FeatureStore, wanted: Service) -> FeatureService:
+    """Return the service from Feast's registry, if it still is what it was. Raises ServiceChanged.
 
     What this process remembers of the registry may be older than a definition that was applied a moment ago.
     """

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import psycopg
 import pytest
 import yaml
@@ -19,6 +18,7 @@ from tests.support.activity import Row, insert, item_history, some_events, user_
 from tests.support.feast import expected_features, feast, land, three_windows
 from tests.support.learning import deploy_version
 from tidegate import feature_store, features
+from tidegate.moments import profiles_before
 from tidegate.postgres import Database
 from tidegate.postgres.variables import feast_variables
 
@@ -86,9 +86,7 @@ def test_definitions_that_were_torn_down_are_applied_again_with_a_warning_of_wha
     assert "no feature service gone@v1 any more" in caplog.text
 
 
-def test_historical_values_are_those_strictly_before_by_index_and_by_feast(
-    store_database: Database, writer: psycopg.Connection[Any]
-) -> None:
+def test_historical_values_are_those_strictly_before(store_database: Database, writer: psycopg.Connection[Any]) -> None:
     windows = three_windows(5)
     land(writer, windows)
     events = [event for window in windows for event in window]
@@ -96,21 +94,11 @@ def test_historical_values_are_those_strictly_before_by_index_and_by_feast(
     asked += [("user-0", datetime(2024, 1, 1, tzinfo=UTC)), ("nobody", datetime(2026, 1, 1, tzinfo=UTC))]
     asked += asked[:5]  # an asked row may repeat
 
-    frame = pd.DataFrame(asked, columns=["user_id", "event_timestamp"], index=range(100, 100 + len(asked)))
-    found = features.point_in_time(store_database, frame)
-    through_feast = features.historical(store_database, frame)
+    found = profiles_before(store_database, [u for u, _ in asked], np.array([at.timestamp() for _, at in asked]))
 
     histories = {user: user_history(windows, user) for user, _ in asked}
     expected = [expected_profile(as_of(histories[user], time), time) for user, time in asked]
-    assert list(found.columns) == list(features.PROFILE)
-    assert list(found.index) == list(frame.index)
-    np.testing.assert_allclose(found.to_numpy(), np.array(expected), rtol=1e-9, atol=1e-9)
-    pd.testing.assert_frame_equal(through_feast, found)
-
-
-def test_nothing_asked_is_nothing_found(store_database: Database) -> None:
-    frame = pd.DataFrame({"user_id": [], "event_timestamp": []})
-    assert features.point_in_time(store_database, frame).shape == (0, len(features.PROFILE))
+    np.testing.assert_allclose(found, np.array(expected), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.usefixtures("stock")

@@ -34,9 +34,9 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def told(server: Database, template: Database) -> Iterator[Story]:
+def told(server: Database, applied: Database) -> Iterator[Story]:
     """Train three versions beside a parked window; then edit, add, retry and go on."""
-    database = clone(server, "replayed", template.parameters["dbname"])
+    database = clone(server, "replayed", applied.parameters["dbname"])
     with database.connect(autocommit=True) as connection:
         story = Story(database, connection)
         shop = Shop(connection, Learner(database))

@@ -6,15 +6,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
-import pandas as pd
 import psycopg
 import pytest
 
 from tests.support.activity import START, Event, insert, make_window, some_events
 from tests.support.learning import one
-from tidegate.features import point_in_time
+from tidegate.features import PROFILE
 from tidegate.postgres import Database
 from workers import reading
+from workers.profiles import read_profiles
 from workers.reading import Items, ReadHashes, read_task, records, spanning
 
 
@@ -64,16 +64,16 @@ def test_a_parked_windows_events_are_neither_targets_nor_history(connection: psy
     assert {d.position for seed in range(9) for d in reading.draws(connection, task, seed)} == {1}
 
 
-def test_a_parked_window_is_in_no_feature_of_a_run(connection: psycopg.Connection, database: Database) -> None:
-    made = windows(connection, 2)
-    park(connection, 2)
-    insert(connection, [Event("user-0", "item-0", "view", None, START + timedelta(days=70))])
-    make_window(connection)
-    task = read_task(connection, 3)
-    asked = pd.DataFrame({"user_id": ["user-0"] * 2, "event_timestamp": [START + timedelta(days=n) for n in (70, 71)]})
-    found = point_in_time(database, asked, task.position, task.excluded)
+def test_a_parked_window_is_in_no_feature_of_a_run(store_database: Database, writer: psycopg.Connection) -> None:
+    made = windows(writer, 2)
+    park(writer, 2)
+    insert(writer, [Event("user-0", "item-0", "view", None, START + timedelta(days=70))])
+    make_window(writer)
+    task = read_task(writer, 3)
+    times = np.array([(START + timedelta(days=n)).timestamp() for n in (70, 71)])
+    found = read_profiles(store_database, task, ["user-0"] * 2, times)
     views = sum(e.user_id == "user-0" and e.event_type == "view" for e in made[0])
-    assert found["n_view"].tolist() == [views, views + 1]
+    assert found[:, PROFILE.index("n_view")].tolist() == [views, views + 1]
 
 
 def test_history_is_bounded_and_the_windows_own_events_are_all_there(

@@ -30,9 +30,9 @@ Connection = psycopg.Connection[Any]
 
 
 @pytest.fixture
-def trainer(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trainer]:
-    """The parent's side of a trainer process that works on `database` with short limits."""
-    monkeypatch.setenv("TIDEGATE_DATABASE_URL", database.conninfo)
+def trainer(store_database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trainer]:
+    """The parent's side of a trainer process that works on `store_database` with short limits."""
+    monkeypatch.setenv("TIDEGATE_DATABASE_URL", store_database.conninfo)
     monkeypatch.setenv("TIDEGATE_RUN_LIMIT_SECONDS", "3")
     get_settings.cache_clear()
     connections.database.cache_clear()
@@ -44,19 +44,19 @@ def trainer(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tra
 
 
 def test_a_run_that_hangs_with_a_beating_heart_is_ended_at_its_limit(
-    trainer: Trainer, database: Database, connection: Connection
+    trainer: Trainer, store_database: Database, writer: Connection
 ) -> None:
-    ready_window(connection)
+    ready_window(writer)
     trainer.ready()
     assert trainer.process is not None
     child = trainer.process.pid
-    run = claimed(connection, lease=timedelta(seconds=60))
-    with database.connect() as holder:
+    run = claimed(writer, lease=timedelta(seconds=60))
+    with store_database.connect() as holder:
         holder.execute("lock table features.user_timelines")  # so that the trainer reads for ever
         with pytest.raises(TrainerFailed, match="TIDEGATE_RUN_LIMIT_SECONDS"):
             trainer.train(run)
         assert not alive(child)
-    renewed = one(connection, "select heartbeat_at > claimed_at from learning.runs where run_id = %s", [run.run_id])
+    renewed = one(writer, "select heartbeat_at > claimed_at from learning.runs where run_id = %s", [run.run_id])
     assert renewed, "its heart did beat"
 
 

@@ -14,8 +14,9 @@ def is_outage(error: BaseException) -> bool:
     """Tell whether an error says that the database is away, rather than that something is wrong with the work.
 
     A connection that breaks has no SQLSTATE. A full disk, a deadlock or a timeout is not an outage, though psycopg
-    counts it as operational too.
+    counts it as operational too. SQLAlchemy, by which Feast reads its registry, wraps what psycopg says.
     """
+    error = getattr(error, "orig", None) or error
     if isinstance(error, DatabaseUnavailable | psycopg.InterfaceError):
         return True
     return isinstance(error, psycopg.OperationalError) and (

@@ -56,22 +56,6 @@ insert into feast.applied_definitions (project, definitions_hash) values (%(proj
 -- Let one window at a time go online: between looking for newer rows and writing, none may appear.
 select pg_advisory_xact_lock(hashtext('tidegate.online_store'))
 
--- user_rows_before --
--- The last row of each asked user strictly before the asked time, by windows up to a position and without some, in the
--- order of asking: one index descent each.
-select h.n_view, h.n_click, h.n_cart, h.n_purchase, h.n_rating,
-       h.decayed_day, h.decayed_week, h.decayed_month, h.spend, h.rating_sum,
-       extract(epoch from h.event_timestamp)::double precision as event_at
-  from unnest(%(users)s::text[], %(microseconds)s::bigint[]) with ordinality as asked (user_id, at, place)
-  left join lateral (
-       select * from features.user_activity_history h
-        where h.user_id = asked.user_id
-          and h.event_timestamp < timestamptz 'epoch' + asked.at * interval '1 microsecond'
-          and h.position <= %(last)s and h.position <> all (%(excluded)s::bigint[])
-        order by h.event_timestamp desc, h.position desc
-        limit 1) h on true
- order by asked.place
-
 -- user_as_of --
 -- A user's features as they were at a moment, by their names in Feast.
 select n_events, n_view, n_click, n_cart, n_purchase, n_rating, decayed_day, decayed_week, decayed_month, spend,

@@ -12,10 +12,10 @@ from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source i
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.types import from_feast_to_pyarrow_type
 from psycopg import Connection
-from psycopg.sql import SQL, Composable, Literal
+from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from tidegate.stores.offline.transport import BLOCK, connected, definitions, receive, send, types_of
-from tidegate.stores.statements import statement, verbatim
+from tidegate.stores.statements import commas, statement, verbatim
 
 Plan = Callable[[Connection[Any]], Composable]
 
@@ -57,14 +57,17 @@ class TidegateRetrievalJob(RetrievalJob):
         """What was asked. The times of a frame that is a statement are looked up now."""
         return self._describe() if self._describe else None
 
-    def to_batches(self, block: int = BLOCK) -> Iterator[pa.RecordBatch]:
-        """Yield the result in batches of about `block` bytes, on-demand features with it.
+    def to_batches(self, block: int = BLOCK, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """Yield the result in batches of about `block` bytes, on-demand features with it, in the order of asking.
 
         Memory stays that of a batch, and every batch has the same types. A batch that is not taken keeps its
-        connection: exhaust or close the iterator.
+        connection: exhaust or close the iterator. Where only some `columns` are wanted, the others never leave the
+        database.
         """
-        for table in self._tables(block):
-            yield from self._with_on_demand(table).to_batches()
+        stored = () if self.on_demand_feature_views else columns
+        for table in self._tables(block, columns=stored):
+            found = self._with_on_demand(table)
+            yield from (found.select(list(columns)) if columns else found).to_batches()
 
     def to_sql(self) -> str:
         """Return the statement. It reads temporary tables, which exist only while it runs."""
@@ -105,9 +108,9 @@ class TidegateRetrievalJob(RetrievalJob):
         # One chunk: where Feast turns a table into protos it reads the first and forgets the others.
         return pa.concat_tables(self._tables(BLOCK, timeout)).combine_chunks()
 
-    def _tables(self, block: int, timeout: int | None = None) -> Iterator[pa.Table]:
+    def _tables(self, block: int, timeout: int | None = None, columns: Sequence[str] = ()) -> Iterator[pa.Table]:
         with self._planned(timeout) as (connection, query):
-            yield from receive(connection, query, block, self._names)
+            yield from receive(connection, _only(columns, query), block, list(columns) or self._names)
 
     @contextmanager
     def _planned(self, timeout: int | None = None) -> Iterator[tuple[Connection[Any], Composable]]:
@@ -146,6 +149,13 @@ class _Received(TidegateRetrievalJob):
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         return self.table
+
+
+def _only(columns: Sequence[str], query: Composable) -> Composable:
+    """Return the statement of some columns; of all, where none is named."""
+    if not columns:
+        return query
+    return statement("offline", "only_columns", columns=commas(map(Identifier, columns)), query=query)
 
 
 def _make_room(connection: Connection[Any], table: Composable, allow_overwrite: bool) -> None:

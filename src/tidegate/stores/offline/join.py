@@ -34,7 +34,13 @@ class View:
     timestamp: str
     created: str | None
     ttl: int  # seconds; 0 never ends
+    serial: str | None = None  # column that decides between rows of one time, in place of `created`
     staged: Composable | None = None
+
+    @property
+    def ties(self) -> str | None:
+        """The column whose largest value is the newest of a view's rows of one key and time."""
+        return self.serial or self.created
 
     @property
     def table(self) -> Composable:
@@ -47,6 +53,7 @@ class Sight:
     """What an asked row may see beside what is older than itself."""
 
     known_then: bool = False  # only rows that had been written by then
+    serial: str = ""  # column of sources that grows with each row: it tells the newest of one time by an index
     since: Literal | None = None  # no row before this time
     at_most: Mapping[str, str] = field(default_factory=dict)  # column of a source: column of the asked rows
     none_of: Mapping[str, str] = field(default_factory=dict)  # the same, of arrays
@@ -64,7 +71,7 @@ class Asked:
 def point_in_time(connection: Connection[Any], asked: Asked, views: Iterable[View], sight: Sight) -> Composed:
     """Return the statement of the join, with every source made ready for it."""
     ready = [
-        _ready(connection, asked, view, _of_view(connection, view, asked, sight), _alias(n))
+        _ready(connection, asked, *_of_view(connection, view, asked, sight), _alias(n))
         for n, view in enumerate(views)
     ]
     columns: list[Composable] = [column("asked", name) for name in asked.columns]
@@ -75,8 +82,10 @@ def point_in_time(connection: Connection[Any], asked: Asked, views: Iterable[Vie
 
 def newest_first(view: View) -> Composed:
     """Return the order in which the first row is a view's value."""
-    created = [SQL("{} desc nulls last").format(Identifier(view.created))] if view.created else []
-    return commas([SQL("{} desc").format(Identifier(view.timestamp)), *created])
+    # An index that ends with a serial is in this order already; to a created timestamp, which may be null, none is.
+    nulls = SQL("") if view.serial else SQL(" nulls last")
+    ties = [SQL("{} desc").format(Identifier(view.ties)) + nulls] if view.ties else []
+    return commas([SQL("{} desc").format(Identifier(view.timestamp)), *ties])
 
 
 def _features(view: View, alias: str) -> Iterator[Composed]:
@@ -89,13 +98,15 @@ def _alias(number: int) -> str:
     return f"view_{number}"
 
 
-def _of_view(connection: Connection[Any], view: View, asked: Asked, sight: Sight) -> Sight:
-    """Return the part of the bounds that speaks of columns which both sides have."""
-    if not (sight.at_most or sight.none_of):
-        return sight
+def _of_view(connection: Connection[Any], view: View, asked: Asked, sight: Sight) -> tuple[View, Sight]:
+    """Return a view with its serial, and the part of the bounds that speaks of columns which both sides have."""
+    if not (sight.at_most or sight.none_of or sight.serial):
+        return view, sight
     described = connection.execute(SQL("select * from {} s limit 0").format(view.table)).description or ()
     source = {found.name for found in described}
-    return replace(sight, at_most=_both(sight.at_most, source, asked), none_of=_both(sight.none_of, source, asked))
+    at_most, none_of = _both(sight.at_most, source, asked), _both(sight.none_of, source, asked)
+    serial = sight.serial if sight.serial in source else None
+    return replace(view, serial=serial), replace(sight, at_most=at_most, none_of=none_of)
 
 
 def _both(bounds: Mapping[str, str], source: set[str], asked: Asked) -> dict[str, str]:
@@ -179,8 +190,8 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _stage(connection: Connection[Any], asked: Asked, view: View, sight: Sight, alias: str) -> View:
     """Read what any asked row could see into a temporary table with the index that the source lacks."""
     staged = Identifier(f"tidegate_source_{alias}")
-    created = [view.created] if view.created else []
-    wanted = [*view.keys, view.timestamp, *created, *view.features.values(), *sight.at_most, *sight.none_of]
+    times = [name for name in (view.timestamp, view.ties, view.created) if name]
+    wanted = [*view.keys, *times, *view.features.values(), *sight.at_most, *sight.none_of]
     making = statement(
         "offline",
         "stage_source",
@@ -203,7 +214,7 @@ def _stage(connection: Connection[Any], asked: Asked, view: View, sight: Sight, 
 
 def missing_index(view: View, rows: int) -> str:
     """Say which index would spare reading a source for each join."""
-    names = ", ".join([*view.keys, view.timestamp, *([view.created] if view.created else [])])
+    names = ", ".join([*view.keys, view.timestamp, *([view.ties] if view.ties else [])])
     table = "the table that its query reads" if view.source.startswith("(") else view.source
     return (
         f"No index serves the point-in-time join of the view {view.name}: {rows:,} rows were read and sorted for it. "

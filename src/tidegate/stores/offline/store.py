@@ -51,6 +51,10 @@ class TidegateOfflineStoreConfig(PostgreSQLOfflineStoreConfig):
     """
 
     type: Exactly["tidegate.stores.offline.TidegateOfflineStore"] = "tidegate.stores.offline.TidegateOfflineStore"
+    options: str = ""  # settings of the server for its connections, as libpq takes them: -c statement_timeout=60000
+    serial: str = (
+        ""  # column of sources that grows as rows are made: it decides between rows of one time, not `created`
+    )
     known_then: bool = False  # only rows whose created timestamp is not after the asked time
     at_most: dict[str, str] = Field({})  # column of a source: column of the frame that it must not exceed
     none_of: dict[str, str] = Field({})  # column of a source: column of the frame with an array that must not hold it
@@ -173,7 +177,8 @@ class _Asking:
         self._full_names = full_names
         self._on_demand = on_demand
         store = config.offline_store
-        self._sight = Sight(known_then=known_then, at_most=store.at_most, none_of=store.none_of)
+        bounds = {"at_most": store.at_most, "none_of": store.none_of}
+        self._sight = Sight(known_then=known_then, serial=store.serial, **bounds)
 
     def of(self, frame: Frame) -> TidegateRetrievalJob:
         """Return the join of asked rows."""
@@ -185,7 +190,7 @@ class _Asking:
         if len(self._views) == 1:
             return self._rows(self._views[0], first, last)
         frame = FrameOfQuery(self._config.offline_store, _moments(self._views, first, last))
-        sight = Sight(known_then=self._sight.known_then, since=moment(first))
+        sight = Sight(known_then=self._sight.known_then, serial=self._sight.serial, since=moment(first))
         return self._join(frame, sight, lambda: (first, last))
 
     def _join(

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pyarrow as pa
-from feast.infra.utils.postgres.connection_utils import _get_conn
+from feast.infra.utils.postgres.connection_utils import _get_conn_kwargs, _get_conninfo
 from psycopg import Connection
 from psycopg.sql import SQL, Composable, Composed, Identifier
 from pyarrow import csv
@@ -31,9 +32,16 @@ SESSION = (
 @contextmanager
 def connected(config: Any) -> Iterator[Connection[Any]]:
     """Yield a connection in a transaction that commits at the end, for an offline store's configuration."""
-    with _get_conn(config) as connection:
+    with psycopg.connect(_get_conninfo(config), **_arguments(config)) as connection:
         connection.execute(SESSION)
         yield connection
+
+
+def _arguments(config: Any) -> dict[str, Any]:
+    """Return how Feast connects, with the configuration's own settings of the server."""
+    arguments: dict[str, Any] = _get_conn_kwargs(config)
+    options = f"{arguments['options']} {getattr(config, 'options', '')}"
+    return arguments | {"keepalives_idle": config.keepalives_idle, "options": options}
 
 
 def send(connection: Connection[Any], table: Composable, rows: pa.Table, targets: Sequence[str]) -> None:

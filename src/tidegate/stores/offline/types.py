@@ -202,7 +202,7 @@ def _loaded(column: Column, load: Callable[[bytes], Any], final: pa.DataType) ->
 def plain(column: Column, target: str) -> Column:
     """Return a column as one whose text PostgreSQL reads as its target type."""
     if pa.types.is_dictionary(column.type):
-        return plain(column.cast(column.type.value_type), target)
+        return pa.chunked_array([_each(chunk, target) for chunk in column.chunks] or [pa.array([], pa.string())])
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
         return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)  # cut, never rounded into the future
     if pa.types.is_float16(column.type):
@@ -214,6 +214,12 @@ def plain(column: Column, target: str) -> Column:
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         return _texts(column, lambda value: r"\x" + value.hex())
     return column
+
+
+def _each(column: pa.DictionaryArray, target: str) -> pa.Array:
+    """Return the values of a dictionary's rows, each distinct one made plain once."""
+    values = pa.concat_arrays(plain(pa.chunked_array([column.dictionary]), target).chunks)
+    return values.take(column.indices)
 
 
 def _texts(column: Column, write: Callable[[Any], str]) -> Column:

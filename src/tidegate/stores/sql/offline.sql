@@ -31,6 +31,10 @@ select {columns}
 {joins}
  order by asked.tidegate_row
 
+-- only_columns --
+-- Some columns of a result, its order kept.
+select {columns} from ({query}) result
+
 -- newest_row --
 -- The newest row of a view that an asked row may see: one descent of an index on the keys and the time.
   left join lateral (
