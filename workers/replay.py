@@ -21,6 +21,7 @@ from psycopg.rows import dict_row
 
 from models import checkpoint
 from models.recommender import Recommender
+from tidegate import features
 from tidegate import log as logs
 from tidegate.errors import BadRequest, TidegateError, WeightsMismatch
 from tidegate.families import Service
@@ -114,11 +115,13 @@ class Replayed:
 
 
 def replay(database: Database, version: int, say: Say = lambda _: None) -> Replayed:
-    """Train a version again and compare. Raises BadRequest where there is nothing to replay."""
+    """Train a version again and compare. Raises BadRequest where there is nothing to replay, or nothing to read by."""
     started = time.perf_counter()
     with database.connect(autocommit=True) as connection:
         connection.execute("set default_transaction_read_only = on")
         recorded = read_recorded(connection, version)
+        if features.applied(connection) is None:  # opening a registry that is not there would make one
+            raise BadRequest("Nothing can be read through Feast: no definitions are applied.", "tidegate feast apply")
         result = Replayed(version, recorded.weights_hash)
         result.findings += [*changed_windows(connection, recorded, say), *changed_machine(recorded)]
         try:

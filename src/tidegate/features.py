@@ -79,7 +79,7 @@ def apply_definitions(database: Database) -> bool:
     with database.connect(autocommit=True) as connection:
         connection.execute(queries["hold_definitions"])
         connection.execute(queries["make_applied_definitions"])
-        if _applied(connection) == wanted:
+        if applied(connection) == wanted:
             return False
         started = time.perf_counter()
         forget_torn_down(connection)
@@ -94,6 +94,14 @@ def forget_torn_down(connection: psycopg.Connection[Any]) -> None:
     """Forget the versions of views that `feast teardown` left in the registry: the next `feast apply` fails on them."""
     if connection.execute(queries["registry_exists"]).fetchone() == (True,):
         connection.execute(queries["forget_torn_down"], {"project": PROJECT})
+
+
+def applied(connection: psycopg.Connection[Any]) -> str | None:
+    """Return the name of the definitions that were applied, if any were."""
+    if connection.execute(queries["registry_exists"]).fetchone() != (True,):
+        return None
+    row = connection.execute(queries["applied_definitions"], {"project": PROJECT}).fetchone()
+    return None if row is None else str(row[0])
 
 
 def definitions_hash(folder: Path) -> str:
@@ -161,13 +169,6 @@ def _read_as_of(database: Database, query: str, user: str, at: datetime) -> list
         raise BadRequest(f"The time {at} has no zone.", "Say which one: 2026-11-24T12:00:00+00:00.")
     with database.connect(row_factory=dict_row) as connection:
         return connection.execute(queries[query], {"user": user, "at": at}).fetchall()
-
-
-def _applied(connection: psycopg.Connection[Any]) -> str | None:
-    if connection.execute(queries["registry_exists"]).fetchone() != (True,):
-        return None
-    row = connection.execute(queries["applied_definitions"], {"project": PROJECT}).fetchone()
-    return None if row is None else str(row[0])
 
 
 def _warn_of_lost_services(connection: psycopg.Connection[Any]) -> None:

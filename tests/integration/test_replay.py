@@ -15,6 +15,7 @@ from tests.support.databases import clone, drop
 from tests.support.learning import one
 from tests.support.processes import tidegate
 from tests.support.shop import Shop
+from tidegate import feature_store
 from tidegate.errors import BadRequest
 from tidegate.families import SEQUENTIAL_RECOMMENDER
 from tidegate.postgres import Database
@@ -77,9 +78,11 @@ def tell(story: Story, shop: Shop) -> None:
 def story(told: Story, server: Database) -> Iterator[Story]:
     """A copy of the story that a test may spoil."""
     told.connection.close()
+    feature_store.close()  # a database is copied while nobody is connected to it
     database = clone(server, "spoilt", told.database.parameters["dbname"])
     with database.connect(autocommit=True) as connection:
         yield Story(database, connection, told.versions)
+    feature_store.close()
     drop(server, database)
 
 

@@ -446,7 +446,7 @@ def test_an_arrow_table_asks_as_a_frame_does_and_takes_what_it_wants(world: Worl
         by_frame = world.ours.get_historical_features(entity_df=asked, features=features)
         by_table = world.ours.get_historical_features(entity_df=table, features=features)
         assert by_table.to_arrow().equals(by_frame.to_arrow())
-        assert by_table.metadata == by_frame.metadata
+        assert vars(by_table.metadata) == vars(by_frame.metadata)
         wanted = [feature.partition(":")[2] for feature in features[1:]]
         parts = list(by_table.to_batches(block=2_000, columns=wanted))
         assert pa.Table.from_batches(parts).equals(by_frame.to_arrow().select(wanted).combine_chunks())
