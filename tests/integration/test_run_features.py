@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import psycopg
 import pyarrow as pa
 import pytest
@@ -174,6 +175,28 @@ def peak(database: Database, n: int) -> int:
     tracemalloc.stop()
     assert rows == n
     return most + python
+
+
+def test_an_arrow_table_asks_as_a_frame_does_and_takes_what_it_wants(
+    store_database: Database, writer: Connection
+) -> None:
+    events = some_events(5, 80)
+    land(writer, [events])
+    asked = pd.DataFrame({"user_id": [e.user_id for e in events], "event_timestamp": [e.occurred_at for e in events]})
+    table = pa.Table.from_pandas(asked, preserve_index=False)
+    for name, value in {"city": ["Ulm"], "tried": [[1, 2]]}.items():  # said once, and once a row
+        asked[name] = value * len(events)
+        table = table.append_column(name, moments.same(value[0], pa.array(value).type, len(events)))
+    wanted = ["spend", "n_view"]
+    with feature_store.opened(store_database) as store:
+        references = [f"user_activity:{name}" for name in ("n_view", "n_click", "spend")]
+        by_frame = store.get_historical_features(entity_df=asked, features=references)
+        by_table: Any = store.get_historical_features(entity_df=table, features=references)
+        assert by_table.to_arrow().equals(by_frame.to_arrow())
+        assert vars(by_table.metadata) == vars(by_frame.metadata)
+        parts = list(by_table.to_batches(block=500, columns=wanted))
+        assert len(parts) > 1
+        assert pa.Table.from_batches(parts).combine_chunks().equals(by_frame.to_arrow().select(wanted))
 
 
 def test_feasts_connections_are_a_runs(store_database: Database) -> None:

@@ -435,24 +435,6 @@ def test_batches_are_the_table_in_parts_with_on_demand_features(world: World) ->
     same(*world.both(asked, ["shops:visits", "doubled:twice"]))
 
 
-def test_an_arrow_table_asks_as_a_frame_does_and_takes_what_it_wants(world: World) -> None:
-    world.rows("shops", [shop(n % 5, n, visits=n) for n in range(40)])
-    asked = frame(*[(n % 6, n / 10) for n in range(400)]).assign(city="Ulm", tried=[[1, 2]] * 400)
-    same_values = {"city": pa.array(["Ulm"]), "tried": pa.array([[1, 2]])}
-    table = pa.Table.from_pandas(asked.drop(columns=list(same_values)), preserve_index=False)
-    for name, value in same_values.items():
-        table = table.append_column(name, pa.DictionaryArray.from_arrays(pa.array([0] * 400, pa.int8()), value))
-    for features in (["shops:visits", "shops:tags"], ["shops:visits", "doubled:twice"]):
-        by_frame = world.ours.get_historical_features(entity_df=asked, features=features)
-        by_table = world.ours.get_historical_features(entity_df=table, features=features)
-        assert by_table.to_arrow().equals(by_frame.to_arrow())
-        assert vars(by_table.metadata) == vars(by_frame.metadata)
-        wanted = [feature.partition(":")[2] for feature in features[1:]]
-        parts = list(by_table.to_batches(block=2_000, columns=wanted))
-        everything = pa.Table.from_batches(list(by_frame.to_batches(block=2_000)))
-        assert pa.Table.from_batches(parts).combine_chunks().equals(everything.select(wanted).combine_chunks())
-
-
 def test_a_range_without_asked_rows(world: World) -> None:
     world.rows("shops", [shop(n % 3, n, visits=n) for n in range(9)])
     world.rows("items", [(1, hours(2), 1.0)])

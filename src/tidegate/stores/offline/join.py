@@ -71,8 +71,7 @@ class Asked:
 def point_in_time(connection: Connection[Any], asked: Asked, views: Iterable[View], sight: Sight) -> Composed:
     """Return the statement of the join, with every source made ready for it."""
     ready = [
-        _ready(connection, asked, *_of_view(connection, view, asked, sight), _alias(n))
-        for n, view in enumerate(views)
+        _ready(connection, asked, *_of_view(connection, view, asked, sight), _alias(n)) for n, view in enumerate(views)
     ]
     columns: list[Composable] = [column("asked", name) for name in asked.columns]
     columns += [value for n, (view, _) in enumerate(ready) for value in _features(view, _alias(n))]
