@@ -5,147 +5,43 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import psycopg
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from tests.support.databases import clone, drop
-from tests.support.feast_worlds import OURS, STOCK, hours, store_on
-from tests.support.memory import resident
+from tests.support.feast_worlds import hours, store_on
 from tidegate.postgres import Database
 
 feast = pytest.importorskip("feast")
 
-from feast import Entity, FeatureService, FeatureView, Field, PushSource  # noqa: E402
-from feast.data_source import PushMode  # noqa: E402
-from feast.dqm.errors import ValidationFailed  # noqa: E402
-from feast.dqm.profilers.profiler import Profile, Profiler, ValidationReport  # noqa: E402
-from feast.feature_logging import LoggingConfig  # noqa: E402
+from feast import Entity, FeatureService, FeatureView, Field  # noqa: E402
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (  # noqa: E402
     PostgreSQLSource,
-    SavedDatasetPostgreSQLStorage,
 )
-from feast.on_demand_feature_view import on_demand_feature_view  # noqa: E402
-from feast.types import Array, Bool, Float32, Float64, Int32, Int64, Json, String, UnixTimestamp  # noqa: E402
+from feast.types import Int32, Int64, String  # noqa: E402
 
-SCHEMA = """
-create table shops (
-    user_id bigint, at timestamptz, written timestamptz,
-    visits bigint, small int, spend double precision, ratio real, name text, happy boolean, seen timestamptz,
-    scores double precision[], tags text[], exact numeric(12, 2)
-);
-create table pairs (user_id bigint, item_id bigint, at timestamptz, written timestamptz, rank bigint);
-create table items (item_id bigint, at timestamptz, price double precision);
-create index on shops (user_id, at, written);
-create index on items (item_id, at);
-"""
-TYPES = {
-    "visits": Int64, "small": Int32, "spend": Float64, "ratio": Float32, "name": String, "happy": Bool,
-    "seen": UnixTimestamp, "scores": Array(Float64), "tags": Array(String), "exact": Float64,
-}  # fmt: skip
-
-user = Entity(name="user", join_keys=["user_id"])
-item = Entity(name="item", join_keys=["item_id"])
-
-
-def source(table: str, created: str = "written", **more: Any) -> PostgreSQLSource:
-    return PostgreSQLSource(name=table, table=table, timestamp_field="at", created_timestamp_column=created, **more)
-
-
-shops = FeatureView(
-    name="shops", entities=[user], ttl=timedelta(0), source=source("shops"),
-    schema=[Field(name=name, dtype=dtype) for name, dtype in TYPES.items()] + [Field(name="user_id", dtype=Int64)],
-)  # fmt: skip
-fresh = FeatureView(
-    name="fresh", entities=[user], ttl=timedelta(hours=3),
-    source=PostgreSQLSource(
-        name="renamed", query="select * from shops", timestamp_field="at", created_timestamp_column="written",
-        field_mapping={"visits": "recent_visits"},
-    ),
-    schema=[Field(name="recent_visits", dtype=Int64), Field(name="user_id", dtype=Int64)],
-)  # fmt: skip
-pairs = FeatureView(
-    name="pairs", entities=[user, item], ttl=timedelta(0), source=source("pairs"),
-    schema=[Field(name=name, dtype=Int64) for name in ("rank", "user_id", "item_id")],
-)  # fmt: skip
-items = FeatureView(
-    name="items", entities=[item], ttl=timedelta(0), source=source("items", created=""),
-    schema=[Field(name="price", dtype=Float64), Field(name="item_id", dtype=Int64)],
-)  # fmt: skip
-pushed = FeatureView(
-    name="pushed", entities=[user], ttl=timedelta(0),
-    source=PushSource(name="push", batch_source=source("shops")),
-    schema=[Field(name="visits", dtype=Int64), Field(name="user_id", dtype=Int64)],
-)  # fmt: skip
-
-
-@on_demand_feature_view(sources=[shops], schema=[Field(name="twice", dtype=Int64)], mode="pandas")
-def doubled(inputs: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({"twice": inputs["visits"] * 2})
-
-
-OBJECTS = [user, item, shops, fresh, pairs, items, pushed, doubled]
-ALL = [f"shops:{name}" for name in TYPES]
-
-
-class World:
-    """One database, with the same project on Feast's own store and on ours."""
-
-    def __init__(self, database: Database, connection: psycopg.Connection[Any], folder: Path) -> None:
-        self.database = database
-        self.connection = connection
-        self.folder = folder
-        self.stock = store_on(database, folder / "stock", STOCK)
-        self.ours = store_on(database, folder / "ours", OURS)
-        for store in (self.stock, self.ours):
-            store.apply(OBJECTS)
-
-    def rows(self, table: str, rows: list[tuple[Any, ...]]) -> None:
-        """Replace a table's rows."""
-        self.connection.execute(f"truncate {table}")
-        with self.connection.cursor() as cursor:
-            cursor.executemany(f"insert into {table} values ({', '.join(['%s'] * len(rows[0]))})", rows)
-        self.connection.execute(f"analyze {table}")
-
-    def asked(self, store: Any, frame: Any, features: Any, **more: Any) -> pa.Table:
-        return store.get_historical_features(entity_df=frame, features=features, **more).to_arrow()
-
-    def both(self, frame: Any, features: Any, **more: Any) -> tuple[pa.Table, pa.Table]:
-        return self.asked(self.stock, frame, features, **more), self.asked(self.ours, frame, features, **more)
+from tests.support.offline import (  # noqa: E402
+    ALL,
+    OBJECTS,
+    World,
+    frame,
+    fresh,
+    offline_world,
+    same,
+    shop,
+    shops,
+    source,
+    user,
+)
 
 
 @pytest.fixture(scope="module")
 def world(server: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    database = clone(server, "feast_offline", "template0")
-    with database.connect(autocommit=True) as connection:
-        connection.execute(SCHEMA)
-        yield World(database, connection, tmp_path_factory.mktemp("worlds"))
-    drop(server, database)
-
-
-def shop(who: int, at: float, written: float | None = None, visits: int | None = 1, **other: Any) -> tuple[Any, ...]:
-    """Return a row of shops."""
-    found = {"small": 2, "spend": 1.5, "ratio": 0.1, "name": "ada", "happy": True, "seen": hours(1.25),
-             "scores": [0.1, 2.0], "tags": ["a,b", 'c"'], "exact": 12.34} | other  # fmt: skip
-    return (who, hours(at), hours(at if written is None else written), visits, *found.values())
-
-
-def frame(*asked: tuple[Any, ...], keys: tuple[str, ...] = ("user_id",)) -> pd.DataFrame:
-    """Return asked rows: the keys, then the hours after the start."""
-    rows = [(*row[:-1], hours(row[-1])) for row in asked]
-    return pd.DataFrame(rows, columns=[*keys, "event_timestamp"]).assign(number=range(len(rows)))
-
-
-def same(stock: pa.Table, ours: pa.Table) -> None:
-    """Compare schemas and values; the order of stock's rows is nobody's promise."""
-    assert ours.schema == stock.schema
-    assert ours.sort_by("number").to_pylist() == stock.sort_by("number").to_pylist()
+    with offline_world(server, tmp_path_factory.mktemp("worlds"), "feast_offline") as made:
+        yield made
 
 
 def test_values_and_types_are_those_of_the_plain_store(world: World) -> None:
@@ -194,38 +90,6 @@ def test_columns_that_the_plain_store_cannot_read(world: World) -> None:
         assert world.asked(world.ours, frame((1, 2)), feature)[name].to_pylist() == [found]
         with pytest.raises((pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError)):
             world.asked(world.stock, frame((1, 2)), feature)
-
-
-def test_vectors_and_lists_of_documents_are_read_written_and_pushed(world: World) -> None:
-    world.connection.execute("create extension if not exists vector")
-    world.connection.execute(
-        "create table vectors (item_id bigint, at timestamptz, wide vector(3), half halfvec(2), docs jsonb[])"
-    )
-    view = FeatureView(
-        name="vectors", entities=[item], ttl=timedelta(0),
-        source=PushSource(name="vectors_push", batch_source=source("vectors", created="")),
-        schema=[
-            Field(name="wide", dtype=Array(Float32)), Field(name="half", dtype=Array(Float64)),
-            Field(name="docs", dtype=Array(Json)), Field(name="item_id", dtype=Int64),
-        ],
-    )  # fmt: skip
-    world.ours.apply([view])
-    values = {"wide": [0.1, -2.0, 3e-9], "half": [0.5, 1.0], "docs": ['{"a": [1, "b"]}', "null"]}
-    columns = {"item_id": [5, 6], "at": [hours(1), hours(2)]}
-    world.ours.push(
-        "vectors_push",
-        pd.DataFrame(columns | {name: [value, None] for name, value in values.items()}),
-        to=PushMode.OFFLINE,
-    )
-    assert world.connection.execute("select wide::text from vectors order by 1").fetchall() == [
-        ("[0.1,-2,3e-09]",),
-        (None,),
-    ]
-    found = world.asked(world.ours, frame((5, 3), (6, 3), keys=("item_id",)), [f"vectors:{name}" for name in values])
-    assert found.schema.field("wide").type == pa.list_(pa.float32())
-    assert [found[name].to_pylist()[1] for name in values] == [None, None, None]
-    assert found["wide"].to_pylist()[0] == pytest.approx(values["wide"])
-    assert [found[name].to_pylist()[0] for name in ("half", "docs")] == [values["half"], values["docs"]]
 
 
 def test_ties_are_broken_by_the_time_of_writing(world: World) -> None:
@@ -373,17 +237,6 @@ def test_names_that_need_quotes_and_mapped_columns(world: World) -> None:
         assert (found["user_id"], found['a {} "x'], found["chosen"]) == (1, "z", 8)
 
 
-def test_a_table_is_written_by_the_name_by_which_it_is_read(world: World) -> None:
-    world.connection.execute("create table folded (item_id bigint, at timestamptz, price double precision)")
-    view = FeatureView(
-        name="folded", entities=[item], ttl=timedelta(0), source=source("Public.Folded", created=""),
-        schema=[Field(name="item_id", dtype=Int64), Field(name="price", dtype=Float64)],
-    )  # fmt: skip
-    world.ours.apply([view])
-    world.ours.write_to_offline_store("folded", pd.DataFrame({"item_id": [5], "at": [hours(1)], "price": [2.5]}))
-    assert world.asked(world.ours, frame((5, 2), keys=("item_id",)), ["folded:price"])["price"].to_pylist() == [2.5]
-
-
 def test_names_longer_than_postgresqls_stay_whole_where_the_plain_store_cuts_them(world: World) -> None:
     world.rows("shops", [shop(1, 1, visits=7)])
     names = [f"a_view_whose_name_is_already_rather_long_for_postgresql_itself_{end}" for end in "ab"]
@@ -472,120 +325,6 @@ def test_a_range_of_views_with_different_keys_which_the_plain_store_cannot_answe
     ]
 
 
-def test_a_saved_dataset_never_leaves_the_database(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tidegate.stores.offline import job as job_module
-
-    world.rows("shops", [shop(n % 3, n, visits=n) for n in range(9)])
-    job = world.ours.get_historical_features(entity_df=frame((1, 5), (2, 8)), features=["shops:visits"])
-    dataset = world.ours.create_saved_dataset(job, "kept", SavedDatasetPostgreSQLStorage(table_ref="kept"))
-    assert sorted(dataset.to_df()["visits"]) == [4, 8]
-    with pytest.raises(psycopg.errors.DuplicateTable):
-        job.persist(SavedDatasetPostgreSQLStorage(table_ref="kept"))
-    job.persist(SavedDatasetPostgreSQLStorage(table_ref="kept"), allow_overwrite=True)
-    with_on_demand = world.ours.get_historical_features(entity_df=frame((1, 5)), features=["doubled:twice"])
-    with_on_demand.persist(SavedDatasetPostgreSQLStorage(table_ref="kept"), allow_overwrite=True)
-    assert world.connection.execute("select twice from kept").fetchall() == [(8,)]
-    monkeypatch.setattr(job_module, "BLOCK", 50)
-    asked = frame(*[(9, 1)] * 20, *[(1, 5)] * 20)
-    in_parts = world.ours.get_historical_features(entity_df=asked, features=["doubled:twice"])
-    in_parts.persist(SavedDatasetPostgreSQLStorage(table_ref="kept"), allow_overwrite=True)
-    assert world.connection.execute("select sum(twice), count(*) from kept").fetchall() == [(160, 40)]
-
-
-class Size(Profile):
-    """How many rows a dataset has."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-
-    def validate(self, dataset: pd.DataFrame) -> Any:
-        same = len(dataset) == self.rows
-        return type("Report", (ValidationReport,), {"is_success": same, "errors": [f"{len(dataset)} rows"]})()
-
-    def to_proto(self) -> Any:
-        raise NotImplementedError
-
-    from_proto = classmethod(to_proto)
-
-
-class SizeProfiler(Profiler):
-    """Measures a dataset by its size."""
-
-    def analyze_dataset(self, dataset: pd.DataFrame) -> Profile:
-        return Size(len(dataset))
-
-    def to_proto(self) -> Any:
-        raise NotImplementedError
-
-    from_proto = classmethod(to_proto)
-
-
-def test_a_retrieval_is_validated_against_a_saved_dataset(world: World) -> None:
-    world.rows("shops", [shop(1, 1)])
-
-    def asked(*rows: tuple[int, int]) -> Any:
-        return world.ours.get_historical_features(entity_df=frame(*rows), features=["shops:visits"])
-
-    storage = SavedDatasetPostgreSQLStorage(table_ref="Measured")
-    dataset = world.ours.create_saved_dataset(asked((1, 5), (1, 8)), "measured", storage)
-    assert (dataset.min_event_timestamp, dataset.max_event_timestamp) == (hours(5), hours(8))
-    reference = world.ours.get_saved_dataset("measured").as_reference("size", SizeProfiler())
-    assert len(asked((1, 2), (1, 3)).to_df(validation_reference=reference)) == 2
-    with pytest.raises(ValidationFailed):
-        asked((1, 2)).to_df(validation_reference=reference)
-
-
-def written(n: int) -> pd.DataFrame:
-    """Return a row of shops as somebody pushes it."""
-    columns = ["user_id", "at", "written", *TYPES]
-    return pd.DataFrame([shop(n, n, visits=n, name='a "b",\n', tags=["x", 'y"z\\', None], seen=None)], columns=columns)
-
-
-def test_rows_are_written_and_pushed_offline_where_the_plain_store_cannot(world: World) -> None:
-    world.rows("shops", [shop(0, 0)])
-    with pytest.raises(NotImplementedError):
-        world.stock.push("push", written(1), to=PushMode.OFFLINE)
-    world.ours.push("push", written(1), to=PushMode.OFFLINE)
-    world.ours.write_to_offline_store("shops", written(2))
-    rows = world.connection.execute("select user_id, name, tags, seen, scores from shops order by 1").fetchall()
-    assert rows[1:] == [(n, 'a "b",\n', ["x", 'y"z\\', None], None, [0.1, 2.0]) for n in (1, 2)]
-    world.ours.write_to_offline_store("items", pd.DataFrame({"item_id": [5], "at": [hours(1)], "price": [2.5]}))
-    with pytest.raises(ValueError, match="reads a query"):
-        world.ours.write_to_offline_store("fresh", written(3))
-
-
-def test_a_number_of_32_bits_is_written_as_it_is_into_one_of_64(world: World) -> None:
-    world.rows("items", [(4, hours(0), 1.0)])
-    frame = pd.DataFrame({"item_id": [5], "at": [hours(1)], "price": pd.Series([0.1], dtype="float32")})
-    world.ours.write_to_offline_store("items", frame)
-    assert world.connection.execute("select price from items where item_id = 5").fetchall() == [
-        (float(frame.price[0]),)
-    ]
-
-
-def test_what_was_served_is_logged_and_read_again(world: World) -> None:
-    from feast.feature_logging import LOG_DATE_FIELD, LOG_TIMESTAMP_FIELD, REQUEST_ID_FIELD
-
-    from tidegate.stores.offline import TidegateLoggingDestination
-
-    service = FeatureService(
-        name="served", features=[shops[["visits", "scores"]]],
-        logging_config=LoggingConfig(destination=TidegateLoggingDestination(table="served_log")),
-    )  # fmt: skip
-    world.ours.apply([service])
-    log = {"user_id": [1], "shops__visits": [3], "shops__scores": [[0.5, 1.0]]}
-    for name in ("visits", "scores"):
-        log |= {f"shops__{name}__timestamp": [hours(1)], f"shops__{name}__status": [2]}
-    log |= {LOG_TIMESTAMP_FIELD: [hours(2)], LOG_DATE_FIELD: [hours(2).date()], REQUEST_ID_FIELD: ["r1"]}
-    for _ in range(2):
-        world.ours.write_logged_features(pa.table(log), world.ours.get_feature_service("served"))
-    found = world.ours._get_provider().retrieve_feature_service_logs(
-        world.ours.get_feature_service("served"), hours(0), hours(3), world.ours.config, world.ours.registry
-    ).to_df()  # fmt: skip
-    assert found["shops__visits"].tolist() == [3, 3]
-    assert found["shops__scores"].map(list).tolist() == [[0.5, 1.0]] * 2
-
-
 def test_pulling_is_the_plain_stores(world: World) -> None:
     world.rows("shops", [shop(n % 3, n, n, visits=n) for n in range(12)])
 
@@ -614,76 +353,3 @@ def test_bounds_keep_a_run_from_seeing_more_than_it_saw(world: World) -> None:
     assert world.asked(store, frame((1, 9)), ["shops:visits"])["visits"].to_pylist() == [5], "a frame without bounds"
     nothing = frame((1, 9)).assign(excluded=[[]])
     assert world.asked(store, nothing, ["shops:visits"])["visits"].to_pylist() == [5]
-
-
-@pytest.mark.long
-@pytest.mark.timeout(300)
-def test_the_memory_of_batches_does_not_grow_with_their_number(world: World) -> None:
-    world.connection.execute(
-        """create table much as
-           select n as user_id, timestamptz '2026-01-01Z' as at, n as visits, repeat(n::text, 20) as name
-             from generate_series(1, 500000) n;
-        create index on much (user_id, at);
-        analyze much"""
-    )
-    view = FeatureView(
-        name="much", entities=[user], ttl=timedelta(0), source=source("much", created=""),
-        schema=[Field(name=name, dtype=kind) for name, kind in (("visits", Int64), ("name", String))],
-    )  # fmt: skip
-    world.ours.apply([view])
-    asked = "select user_id, now() as event_timestamp from much"
-    batches = world.ours.get_historical_features(asked, ["much:visits", "much:name"]).to_batches()
-    rows, held = 0, []
-    for batch in batches:
-        rows += batch.num_rows
-        held.append(resident())
-    assert (rows, len(held) > 8) == (500_000, True)
-    assert max(held[2:]) - min(held[2:]) < 60 << 20
-
-
-moments = st.integers(0, 12).map(lambda quarter: quarter / 4)
-shop_rows = st.lists(
-    st.builds(
-        lambda who, at, written, visits, name, scores: shop(
-            who, at, written, visits=visits, name=name, scores=scores, spend=None if visits is None else visits / 3
-        ),
-        st.integers(0, 3), moments, moments, st.none() | st.integers(-(2**63), 2**63 - 1),
-        st.none() | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=6),
-        st.none() | st.lists(st.floats(width=64, allow_nan=False), max_size=3),
-    ),
-    min_size=1, max_size=25, unique_by=lambda row: row[:3],
-)  # fmt: skip
-questions = st.lists(st.tuples(st.integers(0, 4), moments), min_size=1, max_size=12)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(600)
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
-@given(rows=shop_rows, asked=questions, known=st.booleans(), full=st.booleans())
-def test_any_rows_and_questions(world: World, rows: Any, asked: Any, known: bool, full: bool) -> None:
-    world.rows("shops", rows)
-    features = ["shops:visits", "shops:name", "shops:scores", "shops:spend", "fresh:recent_visits"]
-    same(*world.both(frame(*asked), features, full_feature_names=full, filter_by_created_timestamp=known))
-
-
-pair_rows = st.lists(
-    st.tuples(st.integers(1, 23), st.integers(1, 23), moments, moments, st.integers(0, 999)),
-    min_size=1, max_size=40, unique_by=lambda row: row[:4],
-)  # fmt: skip
-
-
-@pytest.mark.long
-@pytest.mark.timeout(600)
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
-@given(rows=pair_rows, more=st.lists(st.tuples(st.integers(1, 23), st.integers(1, 23), moments), max_size=5))
-def test_any_pairs_against_the_obvious_answer(world: World, rows: Any, more: Any) -> None:
-    """Keys of two columns, where the plain store is no measure: asked at each row's own time, and elsewhere."""
-    world.rows("pairs", [(*row[:2], hours(row[2]), hours(row[3]), row[4]) for row in rows])
-    asked = [(user, item, at) for user, item, at, _, _ in rows] + more
-
-    def obvious(user: int, item: int, at: float) -> int | None:
-        seen = [row for row in rows if row[:2] == (user, item) and row[2] <= at]
-        return max(seen, key=lambda row: row[2:4])[4] if seen else None
-
-    found = world.asked(world.ours, frame(*asked, keys=("user_id", "item_id")), ["pairs:rank"])
-    assert found["rank"].to_pylist() == [obvious(*row) for row in asked]
