@@ -70,6 +70,8 @@ class Batches:
         self._gaps = gap_buckets(queries.histories.times, queries.histories.bounds)
         self._states: PairStates = pair_states(queries.histories)
         self._snapshot = clock.latest(queries.time)
+        found = np.concatenate([[0], np.cumsum(queries.stop - queries.start)])
+        self._targets = found[self.chunks.last] - found[self.chunks.first]  # (C,)
 
     def in_order(self, chunks: int) -> Iterator[Batch]:
         """Yield every query once, short chunks first, at most `chunks` of them a batch."""
@@ -89,10 +91,13 @@ class Batches:
         """Return random chunks as one batch of at most `targets` events to be found and MOST_SCORES scores."""
         order = generator.permutation(len(self.chunks))
         asked = np.cumsum((self.chunks.last - self.chunks.first)[order])
-        found = np.concatenate([[0], np.cumsum(self.queries.stop - self.queries.start)])
-        wanted = np.cumsum((found[self.chunks.last] - found[self.chunks.first])[order])
+        wanted = np.cumsum(self._targets[order])
         fits = (asked * self.size <= MOST_SCORES) & (wanted <= targets)
         return self.batch(order[: max(1, int(fits.sum()))])
+
+    def targets_of(self, chosen: np.ndarray) -> int:
+        """Return how many events there are to be found in the `chosen` chunks (B,)."""
+        return int(self._targets[chosen].sum())
 
     def batch(self, chosen: np.ndarray) -> Batch:
         """Build the tensors of the `chosen` chunks (B,)."""

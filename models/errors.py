@@ -5,6 +5,7 @@ ModelError
 ├── UnknownItem         an index beyond the model's catalogue
 ├── CatalogueShrank     a catalogue that does not continue the old one
 ├── UnknownMethod       a method, or an option of one, that the backtest does not have
+├── UnknownChoice       a setting that names a loss, an optimiser or an adversary that does not exist
 ├── NoScore             a method that ranks by something that is no number
 ├── TextWeightsError    language-model weights that are missing or not the expected ones
 └── CheckpointError     bytes that are no model of ours
@@ -12,6 +13,8 @@ ModelError
     ├── WrongShape      tensors that do not fit the described architecture
     └── WrongHash       bytes that are not the ones that were named
 """
+
+from collections.abc import Iterable
 
 
 class ModelError(Exception):
@@ -32,6 +35,15 @@ class CatalogueShrank(ModelError):
 
 class UnknownMethod(ModelError):
     """A method, or an option of one, that the backtest does not have."""
+
+
+class UnknownChoice(ModelError):
+    """A setting that names a loss, an optimiser or an adversary that does not exist."""
+
+    @classmethod
+    def of(cls, setting: str, named: str, known: Iterable[str]) -> "UnknownChoice":
+        """Say which names a setting may have."""
+        return cls(f"{setting} {named!r} does not exist; there are {', '.join(sorted(known))}")
 
 
 class NoScore(ModelError):

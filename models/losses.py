@@ -54,24 +54,38 @@ def sampled_softmax_loss(answer: Answer, candidates: Tensor, log_expected: Tenso
     return total - (1 - smoothing) * target - smoothing * mean[batch.target_query]
 
 
-def binary_loss(answer: Answer, negatives: Tensor, t: float = 0.0, smoothing: float = 0.0) -> Tensor:
+def binary_loss(answer: Answer, negatives: Tensor, t: float = 0.0, smoothing: float = 0.0, bias: float = 0.0) -> Tensor:
     """Return gBCE (M,) of each target against shared negatives (k,), drawn uniformly and each named once.
 
     With the sampling rate a = k / (N - 1) the positive's probability counts with the power b = a (t (1 - 1/a) + 1/a):
     t = 0 is plain binary cross-entropy, t = 1 makes the scores as sober as if all items had been negatives. What was
-    taken at the same moment is nobody's negative.
+    taken at the same moment is nobody's negative. `bias` is taken from all scores, which changes no ranking.
     """
     batch = answer.batch
     rate = len(negatives) / max(1, len(answer.items) - 1)
     power = rate * (t * (1 - 1 / rate) + 1 / rate)
-    wrong = softplus(answer.of_items(negatives))  # (Q, k)
+    wrong = softplus(answer.of_items(negatives) - bias)  # (Q, k)
     column = answer.columns(negatives)[batch.target_item]
     found = column >= 0
     taken = torch.zeros_like(wrong, dtype=torch.bool)
     taken[batch.target_query[found], column[found]] = True
     rejected = wrong.masked_fill(taken, 0.0).sum(dim=1)[batch.target_query]
-    accepted = (1 - smoothing) * power * softplus(-answer.target) + smoothing * softplus(answer.target)
+    target = answer.target - bias
+    accepted = (1 - smoothing) * power * softplus(-target) + smoothing * softplus(target)
     return (accepted + rejected) / (len(negatives) + 1)
+
+
+def trusted(losses: Tensor, clip: float = 0.0, doubt: float = 0.0) -> Tensor:
+    """Make strange rows of `losses` (M,) count less: clicks by accident, bots, errors of a feed.
+
+    A row beyond `clip` nats has no gradient (a truncated loss). With `doubt` a row counts by that power of its own
+    probability, the batch's mean weight being one (a reweighted loss). Wang et al. 2021, "Denoising implicit feedback
+    for recommendation". Both also distrust what is merely rare, so both are off unless asked for.
+    """
+    if doubt:
+        weight = (-doubt * losses.detach()).exp()
+        losses = losses * weight / weight.mean().clamp_min(1e-12)
+    return losses.clamp_max(clip) if clip else losses
 
 
 def touched_candidates(batch: Batch, candidates: Tensor, size: int) -> Tensor:

@@ -1,22 +1,26 @@
 """What a step minimises: the loss of new rows, that of replayed ones, and what the rules ask for.
 
-    L(new) + history_weight * L(replay) + rules
+    L(new) + history_weight * L(replay) + rules + adversary_weight * L(where item vectors are moved to)
 
 Every row of a batch counts once, whatever it is; the rules' terms are of the same size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models.adversary import worst_nudge
 from models.answers import Answer
 from models.batches import Batch
-from models.losses import sampled_softmax_loss, softmax_loss
+from models.errors import UnknownChoice
+from models.losses import binary_loss, sampled_softmax_loss, softmax_loss, trusted
 from models.methods.contract import Lesson, Rule
+from models.parallel import parts
 from models.popularity import MONTH
 from models.recommender import Recommender
 from models.settings import FitSettings
@@ -78,11 +82,46 @@ class SampledSoftmax:
         return sampled_softmax_loss(answer, drawn.items, drawn.log_expected, self.smoothing)
 
 
-def softmax(model: Recommender, settings: FitSettings, generator: np.random.Generator) -> Loss:
+class Binary:
+    """Compare with items drawn uniformly, each by itself.
+
+    A score of zero stands for one item in N, as it does in a softmax of equals. Were it one half, popularity and
+    repetition would first unlearn what they know in order to say that almost nothing is taken.
+    """
+
+    def __init__(self, model: Recommender, generator: np.random.Generator, t: float, smoothing: float = 0.0) -> None:
+        self.size, self.generator, self.device = len(model), generator, model.device
+        self.t, self.smoothing = t, smoothing
+
+    def draw(self, number: int) -> Drawn:
+        """Draw `number` items without replacement."""
+        drawn = torch.from_numpy(self.generator.choice(self.size, min(number, self.size), replace=False))
+        return Drawn(drawn.to(self.device), torch.zeros(len(drawn), device=self.device))
+
+    def __call__(self, answer: Answer, drawn: Drawn) -> Tensor:
+        """Return the loss (M,)."""
+        return binary_loss(answer, drawn.items, self.t, self.smoothing, bias=log(self.size))
+
+
+def softmax(model: Recommender, settings: FitSettings, generator: np.random.Generator, smoothing: float = 0.0) -> Loss:
     """Return the softmax that the catalogue's size allows."""
     if len(model) <= settings.whole_softmax_items:
-        return WholeSoftmax(model)
-    return SampledSoftmax(model, generator)
+        return WholeSoftmax(model, smoothing)
+    return SampledSoftmax(model, generator, smoothing)
+
+
+def loss_for(model: Recommender, settings: FitSettings, generator: np.random.Generator) -> Loss:
+    """Return the loss that the settings name. Raises UnknownChoice."""
+    smoothing = settings.label_smoothing
+    losses: dict[str, Callable[[], Loss]] = {
+        "softmax": lambda: softmax(model, settings, generator, smoothing),
+        "sampled-softmax": lambda: SampledSoftmax(model, generator, smoothing),
+        "gbce": lambda: Binary(model, generator, settings.gbce_t, smoothing),
+        "bce": lambda: Binary(model, generator, 0.0, smoothing),
+    }
+    if settings.loss not in losses:
+        raise UnknownChoice.of("loss", settings.loss, losses)
+    return losses[settings.loss]()
 
 
 class Objective:
@@ -97,24 +136,57 @@ class Objective:
         rules: Sequence[Rule] = (),
     ) -> None:
         self.model, self.settings, self.rules = model, settings, rules
-        self.loss = softmax(model, settings, generator)
+        self.loss = loss_for(model, settings, generator)
         self.is_new = torch.from_numpy(lesson.is_new).to(model.device)
         self.snapshots = torch.from_numpy(model.clock.snapshots).to(model.device)
 
-    def __call__(self, batch: Batch) -> Tensor:
-        """Return what a batch costs (), the penalties of the weights included."""
-        drawn = self.loss.draw(self.settings.negatives)
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.model.device.type == "cuda"):
-            total = self.rows(Answer.of(self.model, batch, self.snapshots), drawn).mean()
-        return total + sum(p for rule in self.rules if (p := rule.penalty(self.model)) is not None)
+    def __call__(self, batch: Batch | None, rows: int) -> Tensor:
+        """Return what a batch of `rows` targets costs (), the penalties of the weights included.
 
-    def rows(self, answer: Answer, drawn: Drawn) -> Tensor:
-        """Return what each target (M,) costs, weighed."""
-        number = torch.from_numpy(answer.batch.number).to(self.is_new.device)
-        is_new = self.is_new[number[answer.batch.target_query]]
-        costs = torch.where(is_new, 1.0, self.settings.history_weight) * self.loss(answer, drawn)
-        asked = drawn.items.unique()
+        Of several processes, each gives its own share of the batch, perhaps none; their sum is the cost.
+        """
+        drawn = self.loss.draw(self.settings.negatives)
+        penalties = [p for rule in self.rules if (p := rule.penalty(self.model)) is not None]
+        total = sum(penalties, 0 * self.model.start.sum()) / parts()[1]
+        if batch is None:
+            return total
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.model.device.type == "cuda"):
+            return total + self.costs(batch, drawn).sum() / rows
+
+    def costs(self, batch: Batch, drawn: Drawn) -> Tensor:
+        """Return what each target (M,) of a batch costs, all told."""
+        answer = Answer.of(self.model, batch, self.snapshots)
+        costs = self.own(answer, drawn)
+        for more in self.owed(answer, drawn):
+            costs = costs + more
+        if self.settings.adversary:
+            costs = costs + self.settings.adversary_weight * self.attacked(batch, drawn)
+        return costs
+
+    def own(self, answer: Answer, drawn: Drawn) -> Tensor:
+        """Return what each target (M,) costs by itself, weighed."""
+        costs = trusted(self.loss(answer, drawn), self.settings.loss_clip, self.settings.doubt)
+        return torch.where(self.which_is_new(answer.batch), 1.0, self.settings.history_weight) * costs
+
+    def owed(self, answer: Answer, drawn: Drawn) -> Iterator[Tensor]:
+        """Yield what each rule asks for each target (M,)."""
+        asked = drawn.items.unique() if self.rules else drawn.items
+        is_new = self.which_is_new(answer.batch)
         for rule in self.rules:
             more = rule.losses(answer, asked, is_new)
-            costs = costs if more is None else costs + more
-        return costs
+            if more is not None:
+                yield more
+
+    def attacked(self, batch: Batch, drawn: Drawn) -> Tensor:
+        """Return what each target (M,) costs where the adversary has moved the item vectors to."""
+
+        def costs(nudge: Tensor) -> Tensor:
+            return self.own(Answer.of(self.model, batch, self.snapshots, nudge), drawn)
+
+        start = torch.zeros(len(self.model), self.model.architecture.dimensions, device=self.model.device)
+        return costs(worst_nudge(lambda nudge: costs(nudge).mean(), start, self.settings))
+
+    def which_is_new(self, batch: Batch) -> Tensor:
+        """Tell (M,) which targets of a batch are the window's."""
+        number = torch.from_numpy(batch.number).to(self.is_new.device)
+        return self.is_new[number[batch.target_query]]

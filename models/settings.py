@@ -30,8 +30,10 @@ class FitSettings:
     threads: int = 1  # on a CPU; another number adds up in another order and gives other bytes
 
     # What is minimised: L(new) + history_weight * L(replay).
+    loss: str = "softmax"  # whole or, beyond a size, sampled; "sampled-softmax", "gbce" or "bce"
     whole_softmax_items: int = WHOLE_SOFTMAX_ITEMS  # beyond this catalogue size the softmax is sampled
     negatives: int = 512  # shared candidates of a sampled loss
+    gbce_t: float = 0.75  # t of gBCE: 0 = plain binary cross-entropy, 1 = as if all items were negatives
     history_weight: float = 1.0  # of a replayed row; 0: the replay is for the parent's terms below alone
 
     # What keeps an increment near its parent; none of it when a model learns for the first time.
@@ -48,3 +50,25 @@ class FitSettings:
     # Against learning by heart, from the first version on.
     weight_decay: float = 0.01  # on matrices only
     ema: float = 0.0  # share of the averaged weights that a step keeps; 0 = no averaging
+    label_smoothing: float = 0.0  # share of the probability that is wanted for all items alike
+    loss_clip: float = 0.0  # nats; a row that costs more teaches nothing; 0: every row teaches
+    doubt: float = 0.0  # a row counts by this power of its own probability: the strange ones less; 0: all alike
+    adversary: str = ""  # "fgm" or "pgd": item vectors are moved to where the loss is worst, and learned there too
+    adversary_size: float = 1.0  # length of that move, all items together
+    adversary_steps: int = 3  # of "pgd"
+    adversary_weight: float = 0.5  # of the loss at the moved vectors
+    patience: int = 0  # epochs without gain on the last slice by time after which a fit stops; 0: no slice, no stop
+    validation: float = 0.1  # that slice's share of the new events; it is not learned from
+
+    # How a step follows the gradient. The rates above are AdamW's: Adam's are the same, SGD and AdaGrad want others.
+    optimiser: str = "adamw"  # "adam", "adagrad", "sgd"; "sdca" solves for the terms alone, from a parent
+    momentum: float = 0.9  # of "sgd"
+    accumulate: int = 1  # batches whose gradients make one step
+    head_ridge: float = 1e-3  # L2 of "sdca", on the way from the parent's terms
+    head_lasso: float = 0.0  # L1 of "sdca"
+    head_gap: float = 1e-4  # duality gap in nats a row at which "sdca" is done
+    head_epochs: int = 50  # passes over the rows after which "sdca" is done anyhow
+
+    # How fast it goes; none of it changes what is computed, but for the order in which a compiler adds up.
+    prefetch: int | None = None  # batches that a thread makes ahead; None: two on a GPU, none on a CPU
+    compile: bool = False  # torch.compile of the tower; pays from minutes of training on

@@ -11,21 +11,25 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.ahead import ahead
 from models.answers import Answer
 from models.batches import Batches
+from models.head import solve_terms
 from models.histories import check_items, recent, target_queries
 from models.methods.contract import Lesson, Rule
-from models.methods.rules import needs_replay, rules
+from models.methods.rules import rules, taught
 from models.objective import Objective, softmax
-from models.optimisers import Optimiser
+from models.optimisers import SOLVED, Optimiser
+from models.parallel import parts, share
 from models.recommender import Recommender
 from models.settings import FitSettings
+from models.stopping import Stopping, parted
 from models.timelines import Timeline
 
 __all__ = ["FitReport", "FitSettings", "Progress", "fit"]
@@ -34,21 +38,22 @@ SETTLING_TARGETS = 8_192  # plenty for ten weights
 SETTLING_CANDIDATES = 1_024  # of a sampled softmax; drawn once, so more than a step's
 SETTLING_STEPS = 40
 SETTLING_RIDGE = 1e-4
+OTHER_PROCESS = 1_000_003  # between the seeds of two processes of one fit: each drops out other activations
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Tell how far a fit has come; `loss` is the batch's mean cross-entropy in nats."""
+    """Tell how far a fit has come; `loss` is what a mean row of the batch costs, in nats."""
 
     epoch: int
-    step: int
-    steps: int
+    step: int  # batches so far
+    steps: int  # batches at most
     loss: float
 
 
 @dataclass(frozen=True)
 class FitReport:
-    """Tell what a fit did; `losses` holds the mean cross-entropy in nats of each epoch."""
+    """Tell what a fit did; `losses` holds the mean of each epoch's batches, in nats."""
 
     epochs: int
     steps: int
@@ -56,6 +61,7 @@ class FitReport:
     targets: int
     losses: tuple[float, ...]
     seconds: float
+    gap: float | None = None  # of a head that was solved: nats a row that it is from the minimum at most
 
 
 def fit(
@@ -77,20 +83,32 @@ def fit(
     model.to(device)
     kept = rules(model, settings, np.random.default_rng([seed, 1]))
     lesson = _lesson(model, new, replay, settings)
-    losses: list[float] = []
-    steps = 0
-    dropout = settings.dropout if model.increments else None
-    with repeatable(seed, device, settings.threads), _dropping(model.train(), dropout):
+    learned = Learned()
+    with repeatable(seed, device, settings.threads), _tower(model.train(), settings):
         if len(lesson.queries):
             model.fit_profile(lesson.queries.profile)
-            for loss in _epochs(model, lesson, kept, settings, seed, on_progress):
-                losses.append(float(np.mean(loss)))
-                steps += len(loss)
+            learned = _learn(model, lesson, kept, settings, seed, on_progress)
     model.to("cpu").eval().zero_grad(set_to_none=True)
     model.clock.thin()
     model.increments += 1
-    targets = int((lesson.queries.stop - lesson.queries.start).sum())
-    return FitReport(len(losses), steps, len(lesson.queries), targets, tuple(losses), time.perf_counter() - began)
+    return FitReport(
+        epochs=len(learned.losses),
+        steps=learned.steps,
+        queries=len(lesson.queries),
+        targets=int((lesson.queries.stop - lesson.queries.start).sum()),
+        losses=tuple(learned.losses),
+        seconds=time.perf_counter() - began,
+        gap=learned.gap,
+    )
+
+
+@dataclass
+class Learned:
+    """Hold what came of the steps."""
+
+    losses: list[float] = field(default_factory=list)  # of each epoch
+    steps: int = 0
+    gap: float | None = None
 
 
 def _lesson(model: Recommender, new: Sequence[Timeline], replay: Sequence[Timeline], settings: FitSettings) -> Lesson:
@@ -106,36 +124,76 @@ def _lesson(model: Recommender, new: Sequence[Timeline], replay: Sequence[Timeli
     return Lesson(queries[chosen], is_new[chosen])
 
 
-def _epochs(
+def _learn(
     model: Recommender,
     lesson: Lesson,
     kept: Sequence[Rule],
     settings: FitSettings,
     seed: int,
     on_progress: Callable[[Progress], None] | None,
-) -> Iterator[list[float]]:
-    """Yield the losses of each epoch's steps."""
-    generator = np.random.default_rng(seed)
+) -> Learned:
+    """Learn a lesson, between the rules' preparations and their last words."""
     for rule in kept:
         rule.begin(model, lesson)
-    if not needs_replay(settings):
-        lesson = Lesson(lesson.new, np.ones(len(lesson.new), dtype=bool))
+    lesson = taught(lesson, settings, model.increments)
+    if settings.optimiser == SOLVED and model.increments:
+        learned = Learned(gap=solve_terms(model, lesson, settings, seed).gap)
+    else:
+        learned = _take_steps(model, lesson, kept, settings, np.random.default_rng(seed), on_progress)
+    for rule in kept:
+        rule.finish(model)
+    return learned
+
+
+def _take_steps(
+    model: Recommender,
+    lesson: Lesson,
+    kept: Sequence[Rule],
+    settings: FitSettings,
+    generator: np.random.Generator,
+    on_progress: Callable[[Progress], None] | None,
+) -> Learned:
+    lesson, late = parted(lesson, settings.validation if settings.patience else 0.0)
     batches = Batches(lesson.queries, model.architecture, model.clock)
     if model.increments == 0:
         settle_terms(model, batches, settings, generator)
     objective = Objective(model, lesson, settings, generator, kept)
+    stopping = Stopping(model, late, objective.loss, settings)
     plan = _plan(model, batches, settings, generator)
-    optimiser = Optimiser(model, settings, steps=sum(map(len, plan)))
+    optimiser = Optimiser(model, settings, steps=sum(math.ceil(len(epoch) / settings.accumulate) for epoch in plan))
+    learned, taken = Learned(), 0
     for epoch, chosen in enumerate(plan):
         losses = []
-        for chunks in chosen:
-            losses.append(optimiser.step(objective(batches.batch(chunks).to(model.device))))
+        for loss in _epoch(model, batches, chosen, objective, optimiser, settings):
+            losses.append(loss)
+            taken += 1
             if on_progress:
-                on_progress(Progress(epoch, optimiser.taken, optimiser.steps, losses[-1]))
-        yield losses
+                on_progress(Progress(epoch, taken, sum(map(len, plan)), loss))
+        learned.losses.append(float(np.mean(losses)))
+        if stopping.enough():
+            break
+    learned.steps = optimiser.taken
     optimiser.finish()
-    for rule in kept:
-        rule.finish(model)
+    stopping.restore()
+    return learned
+
+
+def _epoch(
+    model: Recommender,
+    batches: Batches,
+    chosen: Sequence[np.ndarray],
+    objective: Objective,
+    optimiser: Optimiser,
+    settings: FitSettings,
+) -> Iterator[float]:
+    """Follow the gradient of each batch; yield what its rows cost."""
+    prefetch = settings.prefetch if settings.prefetch is not None else 2 * (model.device.type == "cuda")
+    shares = [share(chunks) for chunks in chosen]
+    ready = ahead(batches.batch, [part for part in shares if len(part)], model.device, prefetch)
+    for chunks, part in zip(chosen, shares, strict=True):
+        batch = next(ready) if len(part) else None
+        yield optimiser.follow(objective(batch, batches.targets_of(chunks)))
+    optimiser.step()
 
 
 def _plan(
@@ -184,7 +242,7 @@ def repeatable(seed: int, device: torch.device, threads: int) -> Iterator[None]:
         # cuBLAS repeats a sum only with a workspace of its own, and reads this when its first handle is made.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + OTHER_PROCESS * parts()[0])
         torch.use_deterministic_algorithms(True)
         torch.set_num_threads(threads)
         try:
@@ -195,14 +253,17 @@ def repeatable(seed: int, device: torch.device, threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def _dropping(model: Recommender, share: float | None) -> Iterator[None]:
-    """Drop another share of the activations than the architecture says, if one is given."""
+def _tower(model: Recommender, settings: FitSettings) -> Iterator[None]:
+    """Let the tower drop another share of its activations and compile it, where the settings say so."""
     layers = [m for m in model.modules() if isinstance(m, nn.Dropout)]
     before = [layer.p for layer in layers]
-    for layer in layers if share is not None else ():
-        layer.p = share or 0.0
+    for layer in layers if settings.dropout is not None and model.increments else ():
+        layer.p = settings.dropout or 0.0
+    if settings.compile:
+        model.encoder.forward = torch.compile(model.encoder.forward, dynamic=True)  # type: ignore[method-assign]
     try:
         yield
     finally:
+        model.encoder.__dict__.pop("forward", None)
         for layer, p in zip(layers, before, strict=True):
             layer.p = p

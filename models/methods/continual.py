@@ -26,6 +26,7 @@ AFTER_BASE = frozenset(
     {
         "epochs", "rate", "history_weight", "distil_new", "distil_replay", "distil_adaptive", "temperature",
         "ewc", "fisher_chunks", "anchor", "interpolate", "dropout",
+        "head_ridge", "head_lasso", "head_gap", "head_epochs",
     }
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from models.methods.anchors import Anchor, Interpolation
 from models.methods.consolidation import Consolidation
-from models.methods.contract import Rule
+from models.methods.contract import Lesson, Rule
 from models.methods.distillation import Distillation
 from models.methods.parent import Parent
 from models.recommender import Recommender
@@ -21,9 +21,11 @@ def rules(model: Recommender, settings: FitSettings, generator: np.random.Genera
     return list(_asked(Parent(model), settings, generator))
 
 
-def needs_replay(settings: FitSettings) -> bool:
-    """Tell whether the steps of an increment need the replayed rows."""
-    return settings.history_weight > 0 or settings.distil_replay > 0
+def taught(lesson: Lesson, settings: FitSettings, increments: int) -> Lesson:
+    """Return the lesson without the replayed rows where no step of an increment needs them."""
+    if settings.history_weight > 0 or (settings.distil_replay > 0 and increments):
+        return lesson
+    return Lesson(lesson.new, np.ones(len(lesson.new), dtype=bool))
 
 
 def _asked(parent: Parent, settings: FitSettings, generator: np.random.Generator) -> Iterator[Rule]:

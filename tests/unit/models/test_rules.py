@@ -17,9 +17,8 @@ from models.methods.consolidation import Consolidation, fisher_information
 from models.methods.contract import Lesson, Rule
 from models.methods.distillation import Distillation, adaptive_weight, divergence
 from models.methods.parent import Parent
-from models.methods.rules import needs_replay, rules
+from models.methods.rules import rules
 from models.recommender import Recommender
-from models.settings import FitSettings
 from models.training import fit
 from tests.unit.models.worlds import QUICK, random_timelines, recommender
 
@@ -195,7 +194,6 @@ def test_replayed_rows_weigh_what_the_settings_say():
     hashes = [checkpoint.weights_hash(checkpoint.dump(m)) for m in (one, half, none, alone)]
     assert len(set(hashes)) == 3
     assert hashes[2] == hashes[3]
-    assert not needs_replay(FitSettings(history_weight=0.0))
 
 
 def test_the_rows_of_a_batch_are_those_of_the_softmax():
