@@ -238,3 +238,14 @@ def test_old_settings_are_settings_still():
     old = {"first_epochs": 3, "rate": 1e-3, "ema": 0.5, "negatives": 64}
     settings = FitSettings(**old)
     assert (settings.loss, settings.optimiser, settings.adversary, settings.patience) == ("softmax", "adamw", "", 0)
+
+
+@pytest.mark.long  # the compiler takes a minute
+def test_a_compiled_tower_learns_what_the_plain_one_learns():
+    models = recommender(ITEMS), recommender(ITEMS)
+    losses = [
+        fit(model, cycle(6, ITEMS, 12), settings=replace(QUICK, compile=compiled)).losses
+        for model, compiled in zip(models, (False, True), strict=True)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)  # dropout draws otherwise
+    assert "forward" not in models[1].encoder.__dict__

@@ -1,7 +1,9 @@
 """Facts about the rules of an increment, each against its formula."""
 
+import re
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +21,11 @@ from models.methods.distillation import Distillation, adaptive_weight, divergenc
 from models.methods.parent import Parent
 from models.methods.rules import rules
 from models.recommender import Recommender
+from models.settings import FitSettings
 from models.training import fit
 from tests.unit.models.worlds import QUICK, random_timelines, recommender
 
+ROOT = Path(__file__).parents[3]
 ITEMS = 20
 STRENGTHS = {"distil_new": 1.0, "distil_replay": 1.0, "ewc": 50.0, "anchor": 1.0, "interpolate": 0.5, "ema": 0.9}
 
@@ -202,3 +206,24 @@ def test_the_rows_of_a_batch_are_those_of_the_softmax():
     answer = answer_of(model)
     scores = answer.scores.log_softmax(1)[answer.batch.target_query, answer.batch.target_item]
     torch.testing.assert_close(softmax_loss(answer), -scores)
+
+
+def test_the_rule_of_the_documentation_does_what_it_says():
+    page = (ROOT / "docs/how-to/add-a-learning-method.md").read_text()
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class OldIds" in b]
+    names = {"dataclass": dataclass, "torch": torch, "Parent": Parent, "Recommender": Recommender, "Rule": Rule}
+    exec(block, names)
+    model = parent()
+    rule = names["OldIds"](Parent(model))
+    rule.parent.known[7] = False
+    before = model.residual.detach().clone()
+    with torch.no_grad():
+        model.residual.add_(1.0)
+    rule.finish(model)
+    moved = torch.nonzero((model.residual != before).any(dim=1)).flatten().tolist()
+    assert moved == [7]
+
+
+def test_every_setting_of_an_increment_is_explained():
+    page = (ROOT / "docs/explanation/the-learner.md").read_text()
+    assert [f.name for f in fields(FitSettings) if f"`{f.name}`" not in page] == []
