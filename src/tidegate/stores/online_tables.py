@@ -59,11 +59,13 @@ class Column:
 
     name: str
     type: ColumnType
+    served: bool = False  # its name may be an expression; a feature of ours may be called as one
 
     @property
     def value(self) -> sql.Composable:
         """What to select."""
-        return sql.Identifier(self.name) if NAME.fullmatch(self.name) else verbatim(f"({self.name})")
+        expression = self.served and not NAME.fullmatch(self.name)
+        return verbatim(f"({self.name})") if expression else sql.Identifier(self.name)
 
 
 @dataclass(frozen=True)
@@ -185,16 +187,14 @@ def metric_of(name: str | None) -> str:
 
 def _served(view: Any, served: ServedTable) -> Place:
     schema, _, table = (served.function or served.table).rpartition(".")
+    kinds = {one: served_type(given.dtype.to_value_type()) for one, given in fields(view).items()}
     return Place(
         view=view.name,
         schema=schema or "public",
         table=table,
         entities=tuple(map(_entity_name, view.entities)),
-        keys={key: Column(served.keys.get(key, key), column_type(kind)) for key, kind in join_keys(view).items()},
-        features={
-            feature: Column(served.columns.get(feature, feature), served_type(one.dtype.to_value_type()))
-            for feature, one in fields(view).items()
-        },
+        keys={key: Column(served.keys.get(key, key), column_type(kind), True) for key, kind in join_keys(view).items()},
+        features={feature: Column(served.columns.get(feature, feature), kind, True) for feature, kind in kinds.items()},
         event_timestamp=served.event_timestamp,
         function=bool(served.function),
     )
