@@ -217,6 +217,48 @@ def test_a_vector_of_another_length_than_promised_is_refused(world: World) -> No
             world.materialise(0, 5, store, views=("vectors",))
 
 
+def test_sources_of_unusual_types(world: World, by_python: list[str], tmp_path: Path) -> None:
+    """Keys that are times, a time without a zone in a column with a space, enums, padded text, lists of lists."""
+    world.connection.execute(
+        """create type mood as enum ('sad', 'ok');
+        create table odd (k timestamptz, "at %" timestamp, mood mood, moods mood[], padded char(5), lists bigint[],
+                          documents jsonb, texts text);
+        insert into odd values
+            ('2026-01-01 00:00:00.25Z', '2026-01-01 02:00', 'sad', '{sad,ok}', 'ab', '{{1,2},{3,4}}',
+             '[[1], [2, 3]]', '[[5]]'),
+            ('2026-01-01 00:00:00.75Z', '2026-01-01 01:00', 'ok', null, null, null, null, null)"""
+    )
+    at = Entity(name="at", join_keys=["k"], value_type=ValueType.UNIX_TIMESTAMP)
+    nested = Array(Array(Int64))
+    kinds = {
+        "enums": {"feeling": String, "moods": Array(String)},
+        "others": {"padded": String, "lists": nested, "documents": nested, "texts": nested},
+    }
+    views = [
+        FeatureView(
+            name=name, entities=[at], ttl=timedelta(0),
+            schema=[Field(name=feature, dtype=kind) for feature, kind in fields.items()],
+            source=PostgreSQLSource(
+                name=name, query="select * from odd where padded is distinct from '%s'", timestamp_field="at %",
+                field_mapping={"mood": "feeling", "at %": "when"},
+            ),
+        )
+        for name, fields in kinds.items()
+    ]  # fmt: skip
+    store = store_on(world.database, tmp_path, OURS, {"type": ONLINE, "db_schema": "odd"}, batch_engine=ENGINE)
+    store.apply([at, *views])
+    world.materialise(0, 5, store, views=tuple(kinds))
+    names = [f"{view}:{name}" for view, fields in kinds.items() for name in fields]
+    found = store.get_online_features(names, [{"k": hours(0)}]).to_dict()
+    found.pop("k")
+    assert {name: value for name, (value,) in found.items()} == {
+        "feeling": "sad", "moods": ["sad", "ok"], "padded": "ab   ",
+        "lists": [[1, 2], [3, 4]], "documents": [[1], [2, 3]], "texts": [[5]],
+    }  # fmt: skip
+    assert by_python == []
+    close(store)
+
+
 def test_vectors_go_from_pgvector_to_pgvector_in_the_database(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from tidegate.postgres import Database
 
 feast = pytest.importorskip("feast")
 
-from feast import Entity, FeatureService, FeatureView, Field  # noqa: E402
+from feast import Entity, FeatureService, FeatureView, Field, ValueType  # noqa: E402
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (  # noqa: E402
     PostgreSQLSource,
 )
@@ -256,6 +256,23 @@ def test_names_longer_than_postgresqls_stay_whole_where_the_plain_store_cuts_the
         world.asked(world.stock, frame((1, 2)), asked, full_feature_names=True)
     (found,) = world.asked(world.ours, frame((1, 2)), asked, full_feature_names=True).to_pylist()
     assert [found[f"{name}__recent_visits"] for name in names] == [7, 7]
+
+
+def test_a_uuid_may_be_asked_for_as_text_where_the_plain_store_fails(world: World) -> None:
+    one = "80379135-03ae-4533-b545-3e0913d2cc90"
+    world.connection.execute("create table visits (id uuid, at timestamptz, visits bigint)")
+    world.rows("visits", [(one, hours(1), 4)])
+    visit = Entity(name="visit", join_keys=["id"], value_type=ValueType.STRING)
+    view = FeatureView(
+        name="visits", entities=[visit], ttl=timedelta(0), source=source("visits", created=""),
+        schema=[Field(name="visits", dtype=Int64)],
+    )  # fmt: skip
+    for store in (world.stock, world.ours):
+        store.apply([visit, view])
+    with pytest.raises(psycopg.errors.UndefinedFunction):
+        world.asked(world.stock, frame((one, 2), keys=("id",)), ["visits:visits"])
+    for asked in (frame((one, 2), keys=("id",)), f"select '{one}' as id, now() as event_timestamp"):
+        assert world.asked(world.ours, asked, ["visits:visits"])["visits"].to_pylist() == [4]
 
 
 def test_a_view_that_is_asked_for_by_two_keys(world: World) -> None:

@@ -27,6 +27,8 @@ from tidegate.stores.statements import AND, column, commas, statement
 BLOCK = 1 << 20  # bytes of text that are turned into protos at once
 NO_KEY: Composable = SQL(f"'{DUMMY_ENTITY_VAL}'::text")  # the key of a view without entities
 DOCUMENTS = {ValueType.VALUE_LIST, ValueType.VALUE_SET}  # of which Feast parses no text itself
+READ = {ValueType.DECIMAL: "{}::text", ValueType.DECIMAL_LIST: "{}::text[]", ValueType.DECIMAL_SET: "{}::text[]"}
+READ |= dict.fromkeys(DOCUMENTS, "to_json({})::text")
 
 
 def source_of_view(view: Any) -> View:
@@ -83,9 +85,8 @@ def _wanted(view: Any, first: Any, last: Any) -> Composed:
 
 
 def _read(feature: Any, row: str) -> Composable:
-    """Return how a feature is read: decimals are text, for as a number of the client's they would lose digits."""
-    exact = {ValueType.DECIMAL: "{}::text", ValueType.DECIMAL_LIST: "{}::text[]", ValueType.DECIMAL_SET: "{}::text[]"}
-    return SQL(exact.get(feature.dtype.to_value_type(), "{}")).format(column("s", row))
+    """Return how a feature is read: what would lose its digits or its depth in the client's types is text."""
+    return SQL(READ.get(feature.dtype.to_value_type(), "{}")).format(column("s", row))
 
 
 def _rows(view: Any, batch: pa.RecordBatch) -> Iterator[Row]:
@@ -106,6 +107,12 @@ def _rows(view: Any, batch: pa.RecordBatch) -> Iterator[Row]:
 
 
 def _protos(values: list[Any], kind: Any) -> list[Any]:
-    parsed = [json.loads(v) if isinstance(v, str) else v for v in values] if kind in DOCUMENTS else values
+    parsed = list(map(_document, values)) if kind in DOCUMENTS else values
     protos: list[Any] = python_values_to_proto_values(parsed, kind)
     return protos
+
+
+def _document(text: str | None) -> Any:
+    """Return what a document holds; a source may keep it as text."""
+    found = None if text is None else json.loads(text)
+    return json.loads(found) if isinstance(found, str) else found

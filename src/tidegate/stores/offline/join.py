@@ -15,6 +15,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
+from tidegate.stores.offline.types import types_of_source
 from tidegate.stores.statements import AND, column, commas, statement, verbatim
 
 FRAME = Identifier("tidegate_asked")
@@ -36,6 +37,7 @@ class View:
     ttl: int  # seconds; 0 never ends
     serial: str | None = None  # column that decides between rows of one time, in place of `created`
     staged: Composable | None = None
+    uuids: frozenset[str] = frozenset()  # the keys of the source that are UUIDs: asked rows may say them as text
 
     @property
     def ties(self) -> str | None:
@@ -71,7 +73,7 @@ class Asked:
 def point_in_time(connection: Connection[Any], asked: Asked, views: Iterable[View], sight: Sight) -> Composed:
     """Return the statement of the join, with every source made ready for it."""
     ready = [
-        _ready(connection, asked, *_of_view(connection, view, asked, sight), _alias(n)) for n, view in enumerate(views)
+        _ready(connection, asked, *_known(connection, view, asked, sight), _alias(n)) for n, view in enumerate(views)
     ]
     columns: list[Composable] = [column("asked", name) for name in asked.columns]
     columns += [value for n, (view, _) in enumerate(ready) for value in _features(view, _alias(n))]
@@ -97,15 +99,13 @@ def _alias(number: int) -> str:
     return f"view_{number}"
 
 
-def _of_view(connection: Connection[Any], view: View, asked: Asked, sight: Sight) -> tuple[View, Sight]:
-    """Return a view with its serial, and the part of the bounds that speaks of columns which both sides have."""
-    if not (sight.at_most or sight.none_of or sight.serial):
-        return view, sight
-    described = connection.execute(SQL("select * from {} s limit 0").format(view.table)).description or ()
-    source = {found.name for found in described}
-    at_most, none_of = _both(sight.at_most, source, asked), _both(sight.none_of, source, asked)
-    serial = sight.serial if sight.serial in source else None
-    return replace(view, serial=serial), replace(sight, at_most=at_most, none_of=none_of)
+def _known(connection: Connection[Any], view: View, asked: Asked, sight: Sight) -> tuple[View, Sight]:
+    """Return a view with what its source's types say, and the bounds that speak of columns which both sides have."""
+    types = types_of_source(connection, view.table)
+    uuids = frozenset(row for row in view.keys if types.get(row) == "uuid")
+    known = set(types)
+    at_most, none_of = _both(sight.at_most, known, asked), _both(sight.none_of, known, asked)
+    return replace(view, uuids=uuids), replace(sight, at_most=at_most, none_of=none_of)
 
 
 def _both(bounds: Mapping[str, str], source: set[str], asked: Asked) -> dict[str, str]:
@@ -148,8 +148,8 @@ def _bounds(sight: Sight) -> Iterator[Composable]:
 
 def _same_keys(asked: Asked, view: View) -> Iterator[Composable]:
     for row, name in view.keys.items():
-        same = SQL("{} = {}").format(column("s", row), column("asked", name))
-        yield SQL("false") if name in asked.empty else same
+        same = SQL("{} = {}::uuid") if row in view.uuids else SQL("{} = {}")
+        yield SQL("false") if name in asked.empty else same.format(column("s", row), column("asked", name))
 
 
 def _ready(connection: Connection[Any], asked: Asked, view: View, sight: Sight, alias: str) -> tuple[View, Sight]:
