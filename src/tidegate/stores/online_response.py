@@ -101,7 +101,7 @@ def append(response: Any, vectors: Iterable[Vector], versions: Iterable[ViewVers
         if id(vector.times) not in times:  # a view's features share them
             times[id(vector.times)] = _stamps(vector.times)
         response.results.add(
-            values=map(vector.type.to_proto, vector.values),
+            values=_protos(vector.type, vector.values),
             statuses=vector.statuses,
             event_timestamps=times[id(vector.times)],
         )
@@ -109,6 +109,13 @@ def append(response: Any, vectors: Iterable[Vector], versions: Iterable[ViewVers
     for version in versions:
         if version.view not in known:
             response.metadata.feature_view_metadata.add(name=version.view, version=version.version)
+
+
+def _protos(kind: ColumnType, values: Sequence[Any]) -> Iterable[Any]:
+    """Return values as protos; a user's value beside a hundred items is made once."""
+    if len(set(map(id, values))) == 1:
+        return [kind.to_proto(values[0])] * len(values)
+    return map(kind.to_proto, values)
 
 
 def seconds(moment: datetime | None) -> int:
