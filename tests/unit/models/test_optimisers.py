@@ -240,7 +240,8 @@ def test_old_settings_are_settings_still():
     assert (settings.loss, settings.optimiser, settings.adversary, settings.patience) == ("softmax", "adamw", "", 0)
 
 
-@pytest.mark.long  # the compiler takes a minute
+@pytest.mark.long
+@pytest.mark.timeout(600)  # the compiler takes a minute on a quiet machine
 def test_a_compiled_tower_learns_what_the_plain_one_learns():
     models = recommender(ITEMS), recommender(ITEMS)
     losses = [
