@@ -26,10 +26,33 @@ def fitted(**changes: object):
     return model
 
 
-@pytest.mark.parametrize("sampled", [False, True])
-def test_the_same_fit_gives_the_same_bytes(sampled: bool):
-    changes = {"whole_softmax_items": 1} if sampled else {}
+CHANGES = [
+    {},
+    {"loss": "sampled-softmax"},
+    {"loss": "gbce", "negatives": 8},
+    {"adversary": "fgm"},
+    {"optimiser": "adagrad", "first_rate": 3e-2},
+    {"patience": 1},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+def test_the_same_fit_gives_the_same_bytes(changes: dict):
     assert checkpoint.dump(fitted(**changes)) == checkpoint.dump(fitted(**changes))
+
+
+def test_batches_from_pinned_memory_are_the_same():
+    assert checkpoint.dump(fitted(prefetch=0)) == checkpoint.dump(fitted(prefetch=3))
+
+
+def test_an_increment_with_rules_gives_the_same_bytes():
+    def increment() -> bytes:
+        model = fitted()
+        rules = replace(EAGER, distil_replay=0.5, distil_new=0.5, ewc=10.0, anchor=0.1, interpolate=0.1)
+        fit(model, cycle(20, ITEMS, 40, since=30 * HOUR), cycle(9, ITEMS, 9), rules, device="cuda")
+        return checkpoint.dump(model)
+
+    assert increment() == increment()
 
 
 def test_the_tower_learns_what_follows_what():

@@ -227,3 +227,12 @@ def test_the_rule_of_the_documentation_does_what_it_says():
 def test_every_setting_of_an_increment_is_explained():
     page = (ROOT / "docs/explanation/the-learner.md").read_text()
     assert [f.name for f in fields(FitSettings) if f"`{f.name}`" not in page] == []
+
+
+def test_a_parent_that_was_stored_teaches_as_the_one_in_memory():
+    """What a rule needs is in the checkpoint, so a run can be replayed."""
+    model = parent()
+    stored = checkpoint.load(checkpoint.dump(model))
+    every = STRENGTHS | {"distil_adaptive": True}
+    children = (child_of(origin, **every) for origin in (model, stored))
+    assert len({checkpoint.weights_hash(checkpoint.dump(child)) for child in children}) == 1
