@@ -83,10 +83,9 @@ def run(asked: argparse.Namespace, console: Console) -> dict[str, Any]:
     settings = MethodSettings(device=asked.device, threads=asked.threads)
     with showing(console, len(names)) as heard:
         for contest in compete(log, windows, names, asked.seeds, options(asked.set), settings, heard):
-            found = document(contest, title(asked.data))
             if asked.out:
-                keep(asked.out, found, contest)
-    return found
+                keep(asked.out, document(contest, title(asked.data)), contest)
+    return document(contest, title(asked.data))
 
 
 def options(said: list[str]) -> dict[str, dict[str, Any]]:
