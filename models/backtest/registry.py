@@ -133,8 +133,8 @@ BASELINES = {
 }
 
 
-def _sasrec(name: str, about: str) -> Entry:
-    return Entry(f"models.baselines.sasrec:{name}", about, "sequential")
+def _sasrec(name: str, about: str, module: str = "sasrec", **choices: tuple[Any, ...]) -> Entry:
+    return Entry(f"models.baselines.{module}:{name}", about, "sequential", choices=choices)
 
 
 # A plain transformer over item ids (Kang and McAuley 2018), under each way of learning on.
@@ -143,6 +143,7 @@ SEQUENTIAL = {
     "sasrec-fine-tune": _sasrec("fine_tune", "SASRec: three epochs over each window"),
     "sasrec-retrain": _sasrec("retrain", "SASRec: everything anew in each window"),
     "sasrec-slide": _sasrec("slide", "SASRec: the latest events anew, as many as the base had"),
+    "sasrec-ader": _sasrec("ader", "SASRec with distilled exemplars (Mi et al. 2020, ADER)", "ader", distil=(0.8, 1.6)),
 }
 
 METHODS: dict[str, Entry] = {**BASELINES, **SEQUENTIAL, **CONTINUAL}

@@ -7,7 +7,8 @@ three over each window. Base epochs are fewer where the log is long, because one
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -37,7 +38,7 @@ class SasrecSettings(Shape):
     epochs: int = 3
     most_targets: int = 3_000_000  # events that all base epochs together may ask for
     rate: float = 1e-3  # Adam step
-    stretches: int = 32  # of a batch
+    queries: int = 1_600  # moments of a batch: 32 stretches of 50
     candidates: int = 512  # of a sampled softmax, drawn uniformly
 
     @property
@@ -84,7 +85,7 @@ class Sasrec(Baseline):
         scores = np.empty((len(portion), portion.size), dtype=np.float32)
         reader = Reader(portion.queries, portion.past, self.settings.length)
         with torch.inference_mode():
-            for chosen in reader.batches(np.arange(len(reader.stretches)), self.settings.stretches, len(portion)):
+            for chosen in reader.in_order(self.settings.queries):
                 rows = reader.rows(chosen)
                 known = states(self.network.eval(), rows) @ self.network.items.T
                 scores[rows.number, : known.shape[1]] = known.numpy()
@@ -96,34 +97,41 @@ class Sasrec(Baseline):
         queries = target_queries(past.timelines(start))
         targets = int((queries.stop - queries.start).sum())
         epochs = max(1, min(epochs, self.settings.most_targets // max(1, targets)))
-        with repeatable(self.run.seed * 1_000 + self.calls, torch.device("cpu"), self.run.threads):
+        with self.repeatable():
             self.network = self.network or Network(self.settings.shape)
             self.network.grow(len(past.catalogue))
-            train(self.network, queries, self.settings, epochs, np.random.default_rng([self.run.seed, self.calls]))
+            train(self.network, queries, self.settings, epochs, self.random())
+
+    def repeatable(self) -> AbstractContextManager[None]:
+        """Make what is drawn inside depend on the seed and the number of the window."""
+        return repeatable(self.run.seed * 1_000 + self.calls, torch.device("cpu"), self.run.threads)
+
+    def random(self) -> np.random.Generator:
+        """Return a generator of the seed and the number of the window."""
+        return np.random.default_rng([self.run.seed, self.calls])
 
 
 def train(
-    network: Network, queries: Queries, settings: SasrecSettings, epochs: int, random: np.random.Generator
+    network: Network,
+    queries: Queries,
+    settings: SasrecSettings,
+    epochs: int,
+    random: np.random.Generator,
+    besides: Callable[[Network], Tensor] | None = None,
 ) -> None:
-    """Fit the network in place to the events that the queries ask for."""
-    reader = Reader(queries, Past(queries.histories), settings.length)
+    """Fit the network in place to the events that the queries ask for; `besides` adds to the loss of each step."""
+    reader, size = Reader(queries, Past(queries.histories), settings.length), len(network.items)
+    width = size if size <= MOST_SOFTMAX else settings.candidates
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate, foreach=True)
     network.train()
-    for rows in passes(reader, settings, len(network.items), epochs, random):
-        optimiser.zero_grad(set_to_none=True)
-        loss(network, rows, queries, candidates(len(network.items), settings, random)).backward()
-        optimiser.step()
-
-
-def passes(
-    reader: Reader, settings: SasrecSettings, size: int, epochs: int, random: np.random.Generator
-) -> Iterator[Rows]:
-    """Yield each stretch once an epoch, in random batches."""
-    width = size if size <= MOST_SOFTMAX else settings.candidates
     for _ in range(epochs):
-        order = random.permutation(len(reader.stretches))
-        for chosen in reader.batches(order, settings.stretches, max(1, MOST_SCORES // width)):
-            yield reader.rows(chosen)
+        for chosen in reader.shuffled(min(settings.queries, max(1, MOST_SCORES // width)), random):
+            total = loss(network, reader.rows(chosen), queries, candidates(size, settings, random))
+            if besides is not None:
+                total = total + besides(network)
+            optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            optimiser.step()
 
 
 def states(network: Network, rows: Rows) -> Tensor:

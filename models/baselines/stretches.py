@@ -6,7 +6,6 @@ sees at least half a length of history, or all there is, and a stretch answers h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,8 @@ from torch import Tensor
 
 from models.baselines.baseline import Past
 from models.histories import Queries, spans
+
+MOST_STRETCHES = 256  # of a batch; attention needs length^2 numbers for each
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,27 @@ class Reader:
         self.queries, self.past = queries, past
         self.stretches = stretches(queries, length)
 
-    def batches(self, order: np.ndarray, most: int, queries: int) -> Iterator[np.ndarray]:
-        """Yield the stretches in the given order, at most `most` at a time and about `queries` queries."""
+    def in_order(self, queries: int) -> list[np.ndarray]:
+        """Return the stretches in batches of about `queries` queries."""
+        return self._split(np.arange(len(self.stretches)), queries)
+
+    def shuffled(self, queries: int, random: np.random.Generator) -> list[np.ndarray]:
+        """Return the stretches in random batches of similar length and about `queries` queries."""
+        length = self.stretches.high - self.stretches.low
+        # Lengths are blurred, so that the same stretches do not meet in every epoch.
+        order = np.argsort(length * random.uniform(0.8, 1.25, len(length)), kind="stable")
+        batches = self._split(order, queries)
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def _split(self, order: np.ndarray, queries: int) -> list[np.ndarray]:
         asked = np.cumsum((self.stretches.last - self.stretches.first)[order])
-        low = 0
+        batches, low = [], 0
         while low < len(order):
             before = int(asked[low - 1]) if low else 0
-            high = max(low + 1, int(np.searchsorted(asked, before + queries, side="right")))
-            high = min(high, low + most)
-            yield order[low:high]
-            low = high
+            high = int(np.searchsorted(asked, before + queries, side="right"))
+            batches.append(order[low : max(low + 1, min(high, low + MOST_STRETCHES))])
+            low += len(batches[-1])
+        return batches
 
     def rows(self, chosen: np.ndarray) -> Rows:
         """Return the chosen stretches (B,) as tensors."""
