@@ -12,6 +12,7 @@ factors        iALS: matrix factorisation of implicit feedback
 sessions       V-SKNN: sessions like this one
 baskets        TIFU-KNN: decayed baskets, own and of users like this one
 sasrec         a transformer over item ids: attention is its network, stretches are what it reads
+ader           the same, with distilled exemplars
 
 All of them are deterministic, and none of them reads text: a new item has live popularity and nothing else.
 """

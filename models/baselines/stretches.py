@@ -15,7 +15,7 @@ from torch import Tensor
 from models.baselines.baseline import Past
 from models.histories import Queries, spans
 
-MOST_STRETCHES = 256  # of a batch; attention needs length^2 numbers for each
+MOST_EVENTS = 6_400  # read by a batch: 64 stretches of 100
 
 
 @dataclass(frozen=True)
@@ -60,24 +60,30 @@ class Reader:
         self.stretches = stretches(queries, length)
 
     def in_order(self, queries: int) -> list[np.ndarray]:
-        """Return the stretches in batches of about `queries` queries."""
-        return self._split(np.arange(len(self.stretches)), queries)
+        """Return the stretches in batches of similar length and about `queries` queries, short ones first."""
+        return self._split(np.argsort(self.lengths, kind="stable"), queries)
 
     def shuffled(self, queries: int, random: np.random.Generator) -> list[np.ndarray]:
         """Return the stretches in random batches of similar length and about `queries` queries."""
-        length = self.stretches.high - self.stretches.low
         # Lengths are blurred, so that the same stretches do not meet in every epoch.
-        order = np.argsort(length * random.uniform(0.8, 1.25, len(length)), kind="stable")
-        batches = self._split(order, queries)
+        blurred = self.lengths * random.uniform(0.8, 1.25, len(self.stretches))
+        batches = self._split(np.argsort(blurred, kind="stable"), queries)
         return [batches[i] for i in random.permutation(len(batches))]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Return how many events (C,) each stretch has."""
+        return self.stretches.high - self.stretches.low
 
     def _split(self, order: np.ndarray, queries: int) -> list[np.ndarray]:
         asked = np.cumsum((self.stretches.last - self.stretches.first)[order])
+        read = np.cumsum(self.lengths[order])
         batches, low = [], 0
         while low < len(order):
-            before = int(asked[low - 1]) if low else 0
-            high = int(np.searchsorted(asked, before + queries, side="right"))
-            batches.append(order[low : max(low + 1, min(high, low + MOST_STRETCHES))])
+            asked_before, read_before = (int(total[low - 1]) if low else 0 for total in (asked, read))
+            high = int(np.searchsorted(asked, asked_before + queries, side="right"))
+            high = min(high, int(np.searchsorted(read, read_before + MOST_EVENTS, side="right")))
+            batches.append(order[low : max(low + 1, high)])
             low += len(batches[-1])
         return batches
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from models.backtest.log import EventLog
 from models.baselines import sasrec
+from models.baselines.ader import Ader, adaptive
 from models.baselines.attention import Network, Shape
 from models.baselines.baseline import Past
 from models.baselines.sasrec import SasrecSettings
@@ -114,3 +118,48 @@ def test_a_base_is_shared_by_those_that_learn_the_same_from_it():
     assert len(set(keys)) == 1
     others = [fresh("sasrec-static", seed=1), fresh("sasrec-static", (("rate", 0.1),))]
     assert all(other.base_key() not in keys for other in others)  # type: ignore[attr-defined]
+
+
+def old_and_new_rings() -> tuple[EventLog, int]:
+    """Return a log whose base has the first rings only and whose second half has the last one only; and the border."""
+    log = visits_log(200)
+    border = half(log)
+    kept = (np.arange(len(log)) < border) | (log.item >= 24)
+    border = int(kept[:border].sum())
+    return replace(
+        log, **{name: getattr(log, name)[kept] for name in ("user", "item", "type", "time", "value")}
+    ), border
+
+
+def test_rehearsal_forgets_less_and_learns_the_new():
+    log, border = old_and_new_rings()
+    found = {}
+    for name in ("sasrec-fine-tune", "sasrec-ader"):
+        made = fresh(name, tuple(dict([*EAGER, ("epochs", 30)]).items()))
+        made.learn(log.before(border), 0)
+        made.learn(log, border)
+        scorer = made.scorer(log.catalogue)
+        old, new = (rank(scorer, timelines) for timelines in (log.before(border).timelines(), log.timelines(border)))
+        found[name] = [metrics(ranked)["recall@10"] for ranked in (old, new)]
+    assert found["sasrec-ader"][0] > found["sasrec-fine-tune"][0] + 0.1
+    assert found["sasrec-ader"][1] > 0.8
+
+
+def test_exemplars_are_few_and_of_every_frequent_item():
+    log = visits_log(200)
+    border = half(log)
+    made = fresh("sasrec-ader", (*EAGER, ("exemplars", 60)))
+    made.learn(log.before(border), 0)
+    first = set(made.kept.tolist())  # type: ignore[attr-defined]
+    made.learn(log, border)
+    assert isinstance(made, Ader)
+    assert len(first) == len(made.kept) == 60
+    assert made.kept.max() < len(log)
+    assert len(np.unique(log.item[made.kept])) > 20
+    assert first & set(made.kept.tolist()), "some old ones are kept"
+
+
+def test_the_weight_of_rehearsal_falls_with_what_is_new():
+    assert adaptive(100, 100, 50, 50) == 1.0
+    assert adaptive(100, 400, 50, 50) == 0.5
+    assert adaptive(100, 100, 50, 200) == 0.5
