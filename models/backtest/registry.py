@@ -129,6 +129,7 @@ BASELINES = {
         "decayed baskets, own and of similar users (Hu et al. 2020)",
         "baseline",
         False,
+        {"groups": (7, 20), "between": (0.7, 0.9)},
     ),
 }
 
