@@ -8,6 +8,7 @@ ModelError
 ├── UnknownChoice       a setting that names a loss, an optimiser or an adversary that does not exist
 ├── NoScore             a method that ranks by something that is no number
 ├── TextWeightsError    language-model weights that are missing or not the expected ones
+├── UnknownUpdate       a way of training a language model that does not exist, or not for this one
 └── CheckpointError     bytes that are no model of ours
     ├── WrongFormat     no safetensors, or a format number this code does not read
     ├── WrongShape      tensors that do not fit the described architecture
@@ -52,6 +53,10 @@ class NoScore(ModelError):
 
 class TextWeightsError(ModelError):
     """Language-model weights that are missing or not the expected ones."""
+
+
+class UnknownUpdate(ModelError):
+    """A way of training a language model that does not exist, or not for this one."""
 
 
 class CheckpointError(ModelError):

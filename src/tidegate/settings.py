@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         300, ge=1, description="Seconds after which a task whose worker died is given to another (PostgreSQL, Redis)."
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where training runs; auto = a GPU if any.")
-    text_model: Path | None = Field(None, description="Folder of a BERT-family text encoder; unset = packaged MiniLM.")
+    text_model: Path | None = Field(None, description="Folder or name of a text encoder; unset = packaged MiniLM.")
     http_host: str = Field("127.0.0.1", description="Address that the HTTP app listens on.")
     http_port: int = Field(8765, ge=1, le=65535, description="Port that the HTTP app listens on.")
     trainer_max_windows: int = Field(50, ge=1, description="Windows after which a trainer process is replaced.")
