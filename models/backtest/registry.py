@@ -45,7 +45,7 @@ class Entry:
 
     factory: str  # "package.module:name" of a Factory
     about: str  # one line: what it does, and who described it
-    kind: str  # "baseline", "sequential" or "continual"
+    kind: str  # "baseline", "sequential", "continual" or "ranking"
     seeded: bool = True  # False: another seed gives the same ranks, so one run says it all
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)  # values that are tried for each option
     repeats_only: bool = False  # it knows nothing but what a user took before
@@ -147,11 +147,27 @@ SEQUENTIAL = {
     "sasrec-ader": _sasrec("ader", "SASRec with distilled exemplars (Mi et al. 2020, ADER)", "ader", distil=(0.8, 1.6)),
 }
 
-METHODS: dict[str, Entry] = {**BASELINES, **SEQUENTIAL, **CONTINUAL}
+# The recommender's best items, once more and closer.
+RANKING = {
+    "ranking-head": Entry(
+        "models.ranking.method:ranking_head",
+        "calibrated multi-task head on the recommender with replay (Cheng et al. 2016, wide and deep)",
+        "ranking",
+        choices={"hidden": (0, 32)},
+    ),
+}
+
+METHODS: dict[str, Entry] = {**BASELINES, **SEQUENTIAL, **CONTINUAL, **RANKING}
 
 
 # What may be said instead of names.
-GROUPS = {"all": "", "baselines": "baseline", "sequential": "sequential", "continual": "continual"}
+GROUPS = {
+    "all": "",
+    "baselines": "baseline",
+    "sequential": "sequential",
+    "continual": "continual",
+    "ranking": "ranking",
+}
 
 
 def named(wanted: Sequence[str], repeats: bool = True) -> list[str]:

@@ -9,12 +9,14 @@ import pytest
 
 from models.backtest.registry import METHODS
 from models.histories import queries_at
+from models.methods.continual import ContinualSettings
 from tests.contracts.method import WORLDS, MethodContract, Options, SharedBaseContract, fresh, scores, world
 
 # Training that is enough for a promise to be kept or broken, by kind of method.
 SMALL: dict[str, Options] = {
     "continual": (("first_epochs", 1), ("first_steps", 0), ("epochs", 1)),
     "sequential": (("dimensions", 8), ("base_epochs", 1), ("epochs", 1)),
+    "ranking": (("first_epochs", 1), ("recommender", ContinualSettings(first_epochs=1, first_steps=0, epochs=1))),
 }
 
 
