@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -89,6 +90,19 @@ def judged(answers: Answers) -> dict[str, float]:
         "log_loss": float(-np.mean(np.log(np.where(answers.taken, chance, 1 - chance)))),
         "calibration_error": calibration_error(answers.taken, chance),
     }
+
+
+def classification(answers: Answers) -> dict[str, Any]:
+    """Return precision, recall, f1 and support of both kinds as scikit-learn reports them, and the AUC.
+
+    An item counts as called taken from a probability of one half on.
+    """
+    from sklearn.metrics import classification_report, roc_auc_score
+
+    called = answers.probability >= 0.5
+    names = {"labels": [False, True], "target_names": ["drawn", "taken"]}
+    found = classification_report(answers.taken, called, **names, output_dict=True, zero_division=0.0)
+    return {**found, "auc": float(roc_auc_score(answers.taken, answers.probability))}
 
 
 def auc(group: np.ndarray, taken: np.ndarray, score: np.ndarray) -> float:

@@ -45,10 +45,11 @@ class Entry:
 
     factory: str  # "package.module:name" of a Factory
     about: str  # one line: what it does, and who described it
-    kind: str  # "baseline", "sequential", "continual" or "ranking"
+    kind: str  # "baseline", "sequential", "continual", "ranking" or "language"
     seeded: bool = True  # False: another seed gives the same ranks, so one run says it all
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)  # values that are tried for each option
     repeats_only: bool = False  # it knows nothing but what a user took before
+    slow: bool = False  # takes part when it or its kind is named, not among all: a pair of texts is read for each rank
 
     def combinations(self) -> list[dict[str, Any]]:
         """Return every combination of the choices; one empty one where there is nothing to choose."""
@@ -157,7 +158,18 @@ RANKING = {
     ),
 }
 
-METHODS: dict[str, Entry] = {**BASELINES, **SEQUENTIAL, **CONTINUAL, **RANKING}
+# A language model that reads history and item together.
+LANGUAGE = {
+    "cross-encoder": Entry(
+        "models.language.method:cross_encoder",
+        "history [SEP] item through the language model, reranking the most popular (Nogueira and Cho 2019)",
+        "language",
+        choices={"blend": (0.0, 1.0)},
+        slow=True,
+    ),
+}
+
+METHODS: dict[str, Entry] = {**BASELINES, **SEQUENTIAL, **CONTINUAL, **RANKING, **LANGUAGE}
 
 
 # What may be said instead of names.
@@ -167,6 +179,7 @@ GROUPS = {
     "sequential": "sequential",
     "continual": "continual",
     "ranking": "ranking",
+    "language": "language",
 }
 
 
@@ -179,7 +192,9 @@ def named(wanted: Sequence[str], repeats: bool = True) -> list[str]:
     for name in wanted:
         kind = GROUPS.get(name)
         members = [
-            other for other, said in METHODS.items() if kind in ("", said.kind) and (repeats or not said.repeats_only)
+            other
+            for other, said in METHODS.items()
+            if (kind == said.kind or (kind == "" and not said.slow)) and (repeats or not said.repeats_only)
         ]
         found += [name] if kind is None else members
     return list(dict.fromkeys(found))

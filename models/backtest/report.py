@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from models.backtest import answers
 from models.backtest.bootstrap import Difference
 from models.backtest.contest import Contest
 from models.backtest.registry import entry
@@ -64,8 +65,15 @@ def _method(contest: Contest, method: str) -> dict[str, Any]:
             name: {"mean": float(np.mean(v)), "spread": float(np.std(v, ddof=1)) if len(v) > 1 else 0.0}
             for name, v in values.items()
         },
+        "classification": _classification(contest, method),
         "by_window": {metric: _by_window(contest, method, metric) for metric in DRAWN},
     }
+
+
+def _classification(contest: Contest, method: str) -> dict[str, Any] | None:
+    """Return what became of the click head's answers in the reported windows, all seeds; None without such a head."""
+    said = [j.said for run in contest.of(method) for j in run.over(contest.reported) if j.said]
+    return answers.classification(answers.together(said)) if said else None
 
 
 def _by_window(contest: Contest, method: str, metric: str) -> list[float | None]:

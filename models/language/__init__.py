@@ -9,6 +9,8 @@
     proximity    one adapter that evolves and stays near its predecessor
     update       the training loop; an adapter as bytes comes out
     encoding     a catalogue is encoded anew in the background, then the text changes at once
+    cross        history [SEP] item -> p(interaction), and a reranker
+    method       that reranker as a method of a backtest
     augmentation other wordings of a text
 
 Adapters are safetensors bytes named by their hash. The same examples, settings, seed, predecessor and kind of device

@@ -27,6 +27,7 @@ from models.language.settings import KINDS, LanguageSettings
 FORMAT = 1
 # One key: safetensors keeps several in no particular order, and the bytes would differ from run to run.
 MANIFEST = "tidegate.language"
+HEAD = "head."  # begins the names of what stands on the model
 PEFT = "default"  # peft names adapters; there is one
 ORTHOGONALITY = 0.5  # weight of AdaLoRA's penalty, as in the paper
 # Of the steps: AdaLoRA keeps its full rank in the first ones and its final one in the last ones.
@@ -222,8 +223,17 @@ def _described(body: nn.Module, shape: Shape, dropout: float) -> dict[str, Any]:
     }
 
 
-def dump(adapter: Adapter, settings: LanguageSettings, checkpoint: str, parent: str | None = None) -> bytes:
-    """Return an adapter as safetensors bytes; equal adapters give equal bytes."""
+def dump(
+    adapter: Adapter,
+    settings: LanguageSettings,
+    checkpoint: str,
+    parent: str | None = None,
+    head: Mapping[str, Tensor] | None = None,
+) -> bytes:
+    """Return an adapter as safetensors bytes, with what stands on the model if `head` is given.
+
+    Equal adapters give equal bytes.
+    """
     manifest = {
         "format": FORMAT,
         "checkpoint": checkpoint,
@@ -234,7 +244,8 @@ def dump(adapter: Adapter, settings: LanguageSettings, checkpoint: str, parent: 
         "targets": list(settings.targets),
         "parent": parent,
     }
-    tensors = {name: p.detach().cpu().contiguous().clone() for name, p in adapter.trained().items()}
+    held = {**adapter.trained(), **{HEAD + name: t for name, t in (head or {}).items()}}
+    tensors = {name: p.detach().cpu().contiguous().clone() for name, p in held.items()}
     return write_tensors(tensors, metadata={MANIFEST: json.dumps(manifest, sort_keys=True)})
 
 
@@ -267,7 +278,16 @@ def fill(adapter: Adapter, tensors: Mapping[str, Tensor]) -> None:
 
 
 def tensors_of(data: bytes) -> dict[str, Tensor]:
-    """Return the tensors in an adapter's bytes. Raises WrongFormat."""
+    """Return the tensors of an adapter, without a head's. Raises WrongFormat."""
+    return {name: tensor for name, tensor in _all(data).items() if not name.startswith(HEAD)}
+
+
+def head_of(data: bytes) -> dict[str, Tensor]:
+    """Return the tensors of what stands on the model. Raises WrongFormat."""
+    return {name.removeprefix(HEAD): tensor for name, tensor in _all(data).items() if name.startswith(HEAD)}
+
+
+def _all(data: bytes) -> dict[str, Tensor]:
     try:
         return read_tensors(data)
     except SafetensorError as error:

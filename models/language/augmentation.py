@@ -7,7 +7,7 @@ model's own guesses take their place. Who has a translator implements `Augmentat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,11 +15,12 @@ import torch
 
 from models.errors import UnknownUpdate
 from models.language.model import LanguageModel
+from models.language.pairs import Pairs, Texts
 from models.language.settings import AUGMENTATIONS, LanguageSettings
 
 NEIGHBOURS = 5  # words that may stand for a word
 LEAST_COSINE = 0.5  # of their embeddings; what is further away means something else
-ROWS = 1024  # of the vocabulary a product
+ROWS = 256  # words that are compared with the whole vocabulary at a time
 GUESSES = 5  # likeliest words that a refill draws from
 
 
@@ -48,23 +49,22 @@ class TokenDropout:
 class Synonyms:
     """Replace words by near ones.
 
-    Near is near in the model's own table of embeddings, where whole words of one meaning, and other forms of a word,
-    stand together. It knows no dictionary: "cheap" may become "expensive", which is used alike.
+    Near is near in the model's own table of embeddings, where words that are used alike, and other forms of a word,
+    stand together. It knows no dictionary: "cheap" may become "expensive".
     """
 
     def __init__(self, model: LanguageModel, share: float) -> None:
         self.share = share
-        self.near = neighbours(model)
+        self.vocabulary = Vocabulary(model)
 
     def __call__(self, texts: Sequence[list[int]], random: np.random.Generator) -> list[list[int]]:
         """Return the texts with a share of their tokens replaced where these have neighbours."""
-        return [[self._drawn(token, random) for token in text] for text in texts]
+        near = self.vocabulary.near({token for text in texts for token in text})
+        return [[self._drawn(token, near[token], random) for token in text] for text in texts]
 
-    def _drawn(self, token: int, random: np.random.Generator) -> int:
-        if random.random() >= self.share:
-            return token
-        near = self.near[token][self.near[token] >= 0]
-        return int(random.choice(near)) if len(near) else token
+    def _drawn(self, token: int, near: np.ndarray, random: np.random.Generator) -> int:
+        use = random.random() < self.share
+        return int(random.choice(near)) if use and len(near) else token
 
 
 class Refill:
@@ -97,24 +97,31 @@ class Refill:
         return [[t for t in text if t != self.mask] or list(old) for text, old in zip(hidden, texts, strict=True)]
 
 
-@torch.no_grad()
-def neighbours(model: LanguageModel) -> np.ndarray:
-    """Return the near words (V, NEIGHBOURS) int32 of each word; -1 where there are fewer.
+class Vocabulary:
+    """The near words of a model's words.
 
     Only whole words of three letters or more have neighbours and are neighbours: parts of words, numbers and signs mean
     nothing by themselves.
     """
-    table = torch.nn.functional.normalize(model.embeddings.weight.float().cpu(), dim=1)
-    words = torch.tensor([_is_word(t) for t in model.notation.tokenizer.convert_ids_to_tokens(range(len(table)))])
-    near = np.full((len(table), NEIGHBOURS), -1, dtype=np.int32)
-    known = torch.nonzero(words)[:, 0]
-    for rows in known.split(ROWS):
-        cosine = table[rows] @ table[known].T
-        cosine[rows[:, None] == known[None, :]] = -1.0
-        best = cosine.topk(min(NEIGHBOURS, len(known)), dim=1)
-        found = torch.where(best.values >= LEAST_COSINE, known[best.indices], -1)
-        near[rows.numpy(), : found.shape[1]] = found.numpy()
-    return near
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.table = torch.nn.functional.normalize(model.embeddings.weight.detach().float().cpu(), dim=1)
+        tokens = model.notation.tokenizer.convert_ids_to_tokens(range(len(self.table)))
+        self.words = torch.tensor([i for i, token in enumerate(tokens) if _is_word(token)])
+        self.known: dict[int, np.ndarray] = {}
+
+    def near(self, tokens: Iterable[int]) -> dict[int, np.ndarray]:
+        """Return up to NEIGHBOURS near words of each token, the nearest first; what was asked once is remembered."""
+        new = [token for token in sorted(tokens) if token not in self.known]
+        for begin in range(0, len(new), ROWS):
+            rows = torch.tensor(new[begin : begin + ROWS])
+            cosine = self.table[rows] @ self.table[self.words].T
+            cosine[rows[:, None] == self.words[None, :]] = -1.0
+            best = cosine.topk(min(NEIGHBOURS, len(self.words)), dim=1)
+            usable = (best.values >= LEAST_COSINE) & torch.isin(rows, self.words)[:, None]
+            for token, words, good in zip(rows.tolist(), self.words[best.indices], usable, strict=True):
+                self.known[token] = words[good].numpy()
+        return self.known
 
 
 def _is_word(token: str | None) -> bool:
@@ -134,3 +141,13 @@ def augmentation(model: LanguageModel, settings: LanguageSettings) -> Augmentati
         named = ", ".join(name for name in AUGMENTATIONS if name)
         raise UnknownUpdate(f"no augmentation {settings.augmentation!r}; there are {named}")
     return None
+
+
+def reworded(texts: Texts, examples: Pairs, other: Augmentation, random: np.random.Generator) -> Texts:
+    """Return the texts, those that the examples name in other words."""
+    pieces = list(texts.pieces)
+    named = np.unique(np.concatenate([examples.item, *examples.histories]))
+    numbers = [i for i in named.tolist() if pieces[i]]
+    for number, text in zip(numbers, other([pieces[i] for i in numbers], random), strict=True):
+        pieces[number] = text
+    return Texts(texts.notation, pieces)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.language.augmentation import augmentation
+from models.language.augmentation import augmentation, reworded
 from models.language.model import IGNORED, LanguageModel, Written
 from models.language.pairs import Pairs, Texts
 from models.language.settings import LanguageSettings
@@ -18,6 +18,7 @@ from models.language.settings import LanguageSettings
 HIDDEN, REPLACED = 0.8, 0.1
 # A token that is guessed in every text at least, or short texts would teach nothing.
 LEAST_GUESSED = 1
+POOL = 16  # batches whose examples are sorted by length together
 
 
 class Objective(Protocol):
@@ -56,7 +57,7 @@ class Contrast:
     def loss(self, chosen: np.ndarray, random: np.random.Generator) -> Tensor:
         """Return the cross-entropy of the taken item among the batch's different items."""
         some = self.pairs[chosen]
-        texts = self._reworded(some, random)
+        texts = self.texts if self.reworded is None else reworded(self.texts, some, self.reworded, random)
         items, place = np.unique(some.item, return_inverse=True)
         users = self.model.embed(self._written([texts.history(h, self.settings.most_tokens) for h in some.histories]))
         vectors = self.model.embed(self._written([texts.item(i) for i in items]))
@@ -71,16 +72,6 @@ class Contrast:
         had = np.stack([np.isin(items, history) for history in some.histories])
         had[np.arange(len(place)), place] = False
         return torch.from_numpy(had)
-
-    def _reworded(self, some: Pairs, random: np.random.Generator) -> Texts:
-        """Return the texts, those of the examples in other words if that is asked for."""
-        if self.reworded is None:
-            return self.texts
-        pieces = list(self.texts.pieces)
-        numbers = [i for i in np.unique(np.concatenate([some.item, *some.histories])) if pieces[i]]
-        for number, text in zip(numbers, self.reworded([pieces[i] for i in numbers], random), strict=True):
-            pieces[number] = text
-        return Texts(self.texts.notation, pieces)
 
     def _written(self, sequences: list[list[int]]) -> Written:
         return self.model.notation.padded(sequences).to(self.model.device)
@@ -137,11 +128,13 @@ def bucketed(
 ) -> Sequence[np.ndarray]:
     """Return the examples in batches, in random order; `by_length`: those of a batch are about equally long.
 
-    Lengths are compared after a little noise, so that the same examples do not always share a batch.
+    Only within pools of POOL batches that are drawn anew, and after a little noise: what shares a batch is each other's
+    negative, and a contrast among texts of one length would teach lengths.
     """
     order = random.permutation(len(lengths))
     if by_length:
         noisy = lengths[order] * random.uniform(0.9, 1.1, size=len(order))
-        order = order[np.argsort(noisy, kind="stable")]
+        pool = np.arange(len(order)) // (POOL * batch)
+        order = order[np.lexsort((noisy, pool))]
     parts = [order[i : i + batch] for i in range(0, len(order), batch)]
     return [parts[i] for i in random.permutation(len(parts))]

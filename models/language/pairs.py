@@ -32,12 +32,21 @@ class Pairs:
 
 def pairs(queries: Queries, length: int, most: int | None = None) -> Pairs:
     """Return an example for each event to be found that has something before it, or the `most` latest ones."""
+    return pairs_of(queries, *learnable(queries, most), length)
+
+
+def learnable(queries: Queries, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return (query (n,), position (n,)) of each event to be found that has something before it, the `most` latest."""
     query, event = queries.target_events()
     kept = np.flatnonzero(queries.start[query] > queries.first[query])
     if most is not None and len(kept) > most:
         latest = np.argsort(-queries.time[query[kept]], kind="stable")[:most]
         kept = kept[np.sort(latest)]
-    query, event = query[kept], event[kept]
+    return query[kept], event[kept]
+
+
+def pairs_of(queries: Queries, query: np.ndarray, event: np.ndarray, length: int) -> Pairs:
+    """Return the examples of events (n,), each with the history of its query (n,)."""
     return Pairs(histories(queries[query], length), queries.histories.items[event].astype(np.int64))
 
 

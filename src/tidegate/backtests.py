@@ -50,6 +50,18 @@ def tables(document: dict[str, Any]) -> Iterator[tuple[list[str], list[list[str]
     parts = _columns(document, PARTS)
     subtitle = "NDCG@10 of parts of the events, and what learning a window costs"
     yield ["method", *(heading for heading, _, _ in parts)], list(_rows(document, parts)), subtitle, failures(document)
+    if heads := list(_classified(document)):
+        headings = ["method", "item was", "precision", "recall", "f1", "asked"]
+        yield headings, heads, "What click heads said, taken from a probability of one half on", ""
+
+
+def _classified(document: dict[str, Any]) -> Iterator[list[str]]:
+    """Yield precision, recall and f1 of each click head, for what was taken and for what was drawn."""
+    for name in best(document):
+        said = document["methods"][name].get("classification") or {}
+        for kind in ("taken", "drawn") if said else ():
+            figures = (f"{said[kind][figure]:.3f}" for figure in ("precision", "recall", "f1-score"))
+            yield [name, kind, *figures, f"{said[kind]['support']:,.0f}"]
 
 
 def title(document: dict[str, Any]) -> str:

@@ -11,12 +11,14 @@ from models.backtest.registry import METHODS
 from models.histories import queries_at
 from models.methods.continual import ContinualSettings
 from tests.contracts.method import WORLDS, MethodContract, Options, SharedBaseContract, fresh, scores, world
+from tests.support.language import checkpoint
 
 # Training that is enough for a promise to be kept or broken, by kind of method.
 SMALL: dict[str, Options] = {
     "continual": (("first_epochs", 1), ("first_steps", 0), ("epochs", 1)),
     "sequential": (("dimensions", 8), ("base_epochs", 1), ("epochs", 1)),
     "ranking": (("first_epochs", 1), ("recommender", ContinualSettings(first_epochs=1, first_steps=0, epochs=1))),
+    "language": (("most_examples", 24), ("candidates", 4), ("rank", 2), ("rate", 1e-2)),
 }
 
 
@@ -47,9 +49,16 @@ def name(case: tuple[str, str]) -> str:
     return case[1]
 
 
+@pytest.fixture(scope="session")
+def language_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(checkpoint(tmp_path_factory.mktemp("language") / "bert"))
+
+
 @pytest.fixture
-def options(method: str) -> Options:
-    return SMALL.get(METHODS[method].kind, ())
+def options(method: str, request: pytest.FixtureRequest) -> Options:
+    kind = METHODS[method].kind
+    more = (("checkpoint", request.getfixturevalue("language_model")),) if kind == "language" else ()
+    return (*SMALL.get(kind, ()), *more)
 
 
 class TestEveryMethod(MethodContract):
