@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ast
-import json
 import logging
-import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,19 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.learning import data
-from benchmarks.learning.bars import bars, figures
-from benchmarks.measuring import report
+from benchmarks.learning import data, findings
 from models.backtest.contest import Contest, Heard, compete
 from models.backtest.registry import GROUPS, MethodSettings, named
 from models.backtest.report import document
 from models.errors import ModelError
-from tidegate import backtests
-from tidegate.cli.shown import say_table
 from tidegate.errors import TidegateError
 
 
@@ -43,11 +36,7 @@ def main() -> None:
         found = run(asked, console)
     except (TidegateError, ModelError) as error:
         sys.exit(f"benchmarks.learning: {error}")
-    for table in backtests.tables(found):
-        say_table(*table)
-    ours = asked.ours or backtests.best(found)[0]
-    values = figures(found, ours)
-    report(f"learning {found['data']['name']} {ours}", values, bars(found, values))
+    findings.show(found, asked.ours)
     if found["failed"]:
         sys.exit(1)
 
@@ -127,21 +116,8 @@ def showing(console: Console, methods: int) -> Iterator[Heard]:
 
 
 def keep(folder: Path, found: dict[str, Any], contest: Contest) -> None:
-    """Write the document, the picture and the rank of each event; whoever reads meanwhile finds whole files."""
-    from benchmarks.learning.plot import draw
-
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / "result.json.part"
-    draft.write_text(json.dumps(found))
-    os.replace(draft, folder / "result.json")  # noqa: PTH105
-    if found["methods"]:
-        draw(found, folder / "windows.svg")
-        draw(found, folder / "windows.png")
-    ranks: dict[str, np.ndarray] = {}
-    for one in contest.runs:
-        event, rank, _ = one.ranks([window.number for window in contest.windows])
-        ranks |= {"event": event, f"{one.method}/{one.seed}": rank}
-    np.savez_compressed(folder / "ranks.npz", **ranks)
+    """Write the document, the picture and the rank of each event."""
+    findings.write(folder, found, findings.ranks_of(contest))
 
 
 if __name__ == "__main__":

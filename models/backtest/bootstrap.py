@@ -6,6 +6,7 @@ what is drawn. One set of draws serves all comparisons.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,3 +72,11 @@ def difference(gains: np.ndarray, means: np.ndarray, ours: int, theirs: int) -> 
     least, most = np.quantile(ratios, [tail, 1 - tail])
     ends = (float(end) for end in (low, high, least, most))
     return Difference(float(gains[ours].mean()), float(gains[theirs].mean()), *ends)
+
+
+def differences(names: Sequence[str], gains: np.ndarray, user: np.ndarray) -> dict[tuple[str, str], Difference]:
+    """Return the difference of every two rows of `gains` (K, M), by their names; none where there is no event."""
+    if not len(user):
+        return {}
+    means, numbered = drawn_means(gains, user), list(enumerate(names))
+    return {(one, other): difference(gains, means, i, j) for i, one in numbered for j, other in numbered if i != j}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from models.backtest.bootstrap import Difference, difference, drawn_means
+from models.backtest.bootstrap import Difference, differences
 from models.backtest.figures import MAIN, Run, gains
 from models.backtest.log import EventLog
 from models.backtest.prequential import Bases, Course, Window, replay
@@ -78,22 +78,12 @@ class Contest:
         """Return (gains (K, M), user (M,)): what each method earns with each reported event, as a mean over seeds."""
         event, _, _ = self.runs[0].ranks(self.reported)
         inside = self.parts[segment][event] if segment else np.ones(len(event), dtype=bool)
-        return np.stack([self._gain(method, metric, event)[inside] for method in self.methods]), self.log.user[
-            event[inside]
-        ]
+        earned = np.stack([self._gain(method, metric, event)[inside] for method in self.methods])
+        return earned, self.log.user[event[inside]]
 
     def differences(self, metric: str = MAIN, segment: str | None = None) -> dict[tuple[str, str], Difference]:
         """Return the difference of every two methods, over users drawn in pairs; none where no event is there."""
-        gains, user = self.gains(metric, segment)
-        if not len(user):
-            return {}
-        means, names = drawn_means(gains, user), self.methods
-        return {
-            (ours, theirs): difference(gains, means, i, j)
-            for i, ours in enumerate(names)
-            for j, theirs in enumerate(names)
-            if i != j
-        }
+        return differences(self.methods, *self.gains(metric, segment)) if self.runs else {}
 
     def _gain(self, method: str, metric: str, event: np.ndarray) -> np.ndarray:
         parts = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -87,15 +87,20 @@ def _by_window(contest: Contest, method: str, metric: str) -> list[float | None]
 
 
 def _comparisons(contest: Contest) -> list[dict[str, Any]]:
-    """Return every two methods once, the better one first."""
     found = []
     for metric, segment in COMPARED:
-        differences = contest.differences(metric, segment) if contest.methods else {}
         name = f"{metric}/{segment}" if segment else metric
-        for one, other in combinations(contest.methods if differences else (), 2):
-            pair = (one, other) if differences[one, other].mean >= 0 else (other, one)
-            found.append(_comparison(name, *pair, differences[pair]))
+        found += compared(name, contest.differences(metric, segment))
     return found
+
+
+def compared(metric: str, differences: Mapping[tuple[str, str], Difference]) -> list[dict[str, Any]]:
+    """Return every two methods once, the better one first."""
+    return [
+        _comparison(metric, ours, theirs, found)
+        for (ours, theirs), found in differences.items()
+        if found.mean > 0 or (found.mean == 0 and ours < theirs)
+    ]
 
 
 def _comparison(metric: str, ours: str, theirs: str, found: Difference) -> dict[str, Any]:

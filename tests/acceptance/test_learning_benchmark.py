@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)  # three processes import torch
 
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
