@@ -153,6 +153,8 @@ def _take_steps(
     generator: np.random.Generator,
     on_progress: Callable[[Progress], None] | None,
 ) -> Learned:
+    if not len(lesson.queries):
+        return Learned()
     lesson, late = parted(lesson, settings.validation if settings.patience else 0.0)
     batches = Batches(lesson.queries, model.architecture, model.clock)
     if model.increments == 0:

@@ -92,6 +92,15 @@ def test_an_increment_with_nothing_to_learn_changes_no_weight():
     np.testing.assert_array_equal(export.item_vectors(model), before)
 
 
+def test_a_replay_that_no_step_needs_changes_no_weight_where_nothing_is_new():
+    model = recommender(ITEMS)
+    fit(model, random_timelines(20, ITEMS, 30), settings=QUICK)
+    before = export.item_vectors(model)
+    report = fit(model, [], random_timelines(5, ITEMS, 9), replace(QUICK, history_weight=0.0, ewc=1.0))
+    assert (report.epochs, report.steps) == (0, 0)
+    np.testing.assert_array_equal(export.item_vectors(model), before)
+
+
 def test_replayed_events_are_not_counted_again():
     model = recommender(ITEMS)
     fit(model, [timeline([1, 2], [0, HOUR])], replay=[timeline([3, 3], [0, HOUR])], settings=QUICK)
