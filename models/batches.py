@@ -7,6 +7,7 @@ Chunks of similar length share a batch, so that little is padded.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from math import inf
 
 import numpy as np
 import torch
@@ -79,12 +80,15 @@ class Batches:
         for chosen in self._split(order, chunks):
             yield self.batch(chosen)
 
-    def shuffled(self, chunks: int, generator: np.random.Generator) -> list[np.ndarray]:
-        """Return the chunks (each once) in random batches of similar length, for `batch`."""
+    def shuffled(self, chunks: int, targets: int, generator: np.random.Generator) -> list[np.ndarray]:
+        """Return the chunks (each once) in random batches of similar length, for `batch`.
+
+        A batch has at most `chunks` of them, and no more after it has `targets` events to be found.
+        """
         length = self.chunks.high - self.chunks.low
         # Lengths are blurred, so that the same chunks do not meet in every epoch.
         order = np.argsort(length * generator.uniform(0.8, 1.25, len(length)), kind="stable")
-        batches = self._split(order, chunks)
+        batches = self._split(order, chunks, targets)
         return [batches[i] for i in generator.permutation(len(batches))]
 
     def sample(self, generator: np.random.Generator, targets: int) -> Batch:
@@ -138,18 +142,18 @@ class Batches:
             padded[name][row, column] = source[event]
         return {name: torch.from_numpy(values) for name, values in padded.items()}
 
-    def _split(self, order: np.ndarray, chunks: int) -> list[np.ndarray]:
-        """Split chunks in the given order so that no batch has too many chunks or too many scores."""
+    def _split(self, order: np.ndarray, chunks: int, targets: float = inf) -> list[np.ndarray]:
+        """Split chunks in the given order so that no batch has too many chunks, scores or events to be found."""
         allowed = max(1, MOST_SCORES // max(self.size, 1))
         sizes = (self.chunks.last - self.chunks.first)[order]
         batches: list[list[int]] = [[]]
-        asked = 0
-        for chunk, size in zip(order.tolist(), sizes.tolist(), strict=True):
-            if batches[-1] and (len(batches[-1]) == chunks or asked + size > allowed):
+        asked = found = 0
+        for chunk, size, events in zip(order.tolist(), sizes.tolist(), self._targets[order].tolist(), strict=True):
+            if batches[-1] and (len(batches[-1]) == chunks or asked + size > allowed or found >= targets):
                 batches.append([])
-                asked = 0
+                asked = found = 0
             batches[-1].append(chunk)
-            asked += size
+            asked, found = asked + size, found + events
         return [np.array(batch) for batch in batches if batch]
 
 

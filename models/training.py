@@ -204,9 +204,10 @@ def _plan(
     """Return the batches of each epoch."""
     epochs = settings.epochs
     if model.increments == 0:
-        enough = math.ceil(settings.first_steps / max(1, len(batches.chunks) // settings.chunks))
+        steps = len(batches.shuffled(settings.chunks, settings.batch_targets, np.random.default_rng(0)))
+        enough = math.ceil(settings.first_steps / max(1, steps))
         epochs = max(settings.first_epochs, min(enough, settings.most_epochs))
-    return [batches.shuffled(settings.chunks, generator) for _ in range(epochs)]
+    return [batches.shuffled(settings.chunks, settings.batch_targets, generator) for _ in range(epochs)]
 
 
 def settle_terms(model: Recommender, batches: Batches, settings: FitSettings, generator: np.random.Generator) -> None:

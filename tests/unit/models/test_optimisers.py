@@ -194,7 +194,7 @@ def test_batches_that_are_made_ahead_are_the_same_in_the_same_order():
     lines = random_timelines(12, ITEMS, 30)
     model = recommender(ITEMS)
     batches = Batches(target_queries(lines), model.architecture, model.clock)
-    plan = batches.shuffled(3, np.random.default_rng(0))
+    plan = batches.shuffled(3, 1_000, np.random.default_rng(0))
     alone, threaded = (list(ahead(batches.batch, plan, torch.device("cpu"), number)) for number in (0, 2))
     assert [b.number.tolist() for b in alone] == [b.number.tolist() for b in threaded]
     settings = replace(QUICK, chunks=3)

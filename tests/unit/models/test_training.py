@@ -79,8 +79,17 @@ def test_a_small_first_window_takes_more_epochs():
         return fit(recommender(ITEMS), random_timelines(20, ITEMS, 30), settings=settings).epochs
 
     assert epochs() == 1
-    assert epochs(first_steps=8) == 4
+    assert epochs(first_steps=8) == 3  # three batches an epoch
     assert epochs(first_steps=10_000, most_epochs=3) == 3
+
+
+def test_a_batch_is_full_after_so_many_events_to_be_found():
+    def steps(**changes: int) -> int:
+        return fit(recommender(ITEMS), random_timelines(20, ITEMS, 30), settings=replace(QUICK, **changes)).steps
+
+    assert steps(chunks=20, batch_targets=10_000) == 1
+    assert steps(chunks=20, batch_targets=1) == 20
+    assert steps(chunks=20, batch_targets=100) == 5  # thirty events each: three of them have less than a hundred
 
 
 def test_an_increment_with_nothing_to_learn_changes_no_weight():
