@@ -83,12 +83,12 @@ class Batches:
     def shuffled(self, chunks: int, targets: int, generator: np.random.Generator) -> list[np.ndarray]:
         """Return the chunks (each once) in random batches of similar length, for `batch`.
 
-        A batch has at most `chunks` of them, and no more after it has `targets` events to be found.
+        A batch has at most `chunks` of them, and no more after it has `targets` events to be found (0: however many).
         """
         length = self.chunks.high - self.chunks.low
         # Lengths are blurred, so that the same chunks do not meet in every epoch.
         order = np.argsort(length * generator.uniform(0.8, 1.25, len(length)), kind="stable")
-        batches = self._split(order, chunks, targets)
+        batches = self._split(order, chunks, targets or inf)
         return [batches[i] for i in generator.permutation(len(batches))]
 
     def sample(self, generator: np.random.Generator, targets: int) -> Batch:

@@ -16,7 +16,7 @@ class FitSettings:
 
     # How long, and how far a step goes.
     first_epochs: int = 2  # from nothing; more targets teach better than more epochs of fewer
-    first_steps: int = 2_000  # from nothing at least: a small first window takes more epochs ...
+    first_steps: int = 200  # from nothing at least: a small first window takes more epochs ...
     most_epochs: int = 20  # ... but no more than these, for it would learn them by heart
     epochs: int = 2  # from a parent: more forgets faster than it learns
     first_rate: float = 3e-3  # AdamW step from nothing
@@ -26,9 +26,8 @@ class FitSettings:
     warmup: float = 0.1  # share of the steps in which the rate rises; it then falls to zero
     clip: float = 1.0  # largest norm of a gradient
     chunks: int = 32  # stretches of timelines in a batch at most
-    # A long timeline has hundreds of events to be found. A batch of many of them is one step for thousands, and too few
-    # steps are what a short fit suffers from: half a batch and twice the steps cost about the same.
-    batch_targets: int = 256  # events to be found after which a batch is full
+    # A long timeline has hundreds of events to be found, so a batch of many of them is one step for thousands.
+    batch_targets: int = 0  # events to be found after which a batch is full; 0: only the stretches count
     max_targets: int = 300_000  # new events to be found, the latest ones; a bound on the time of a first version
     threads: int = 1  # on a CPU; another number adds up in another order and gives other bytes
 

@@ -58,6 +58,7 @@ WHOLE: dict[str, dict[str, Any]] = {
     "sgd": {"optimiser": "sgd", "first_rate": 0.3, "rate": 0.1},
     "solved head": {"optimiser": "sdca"},
     "two batches a step": {"accumulate": 2},
+    "many small steps": {"batch_targets": 256, "first_steps": 2_000, "rate": 1e-4},
 }
 VARIANTS = {PLAIN: {}, **INCREMENTS, **WHOLE}
 
