@@ -200,7 +200,11 @@ def main() -> None:
     say_table(headings, rows(found), f"{asked.data}, {asked.method}")
     report(
         f"poison {asked.data} {asked.method}",
-        {"bad_versions_live": sum(one.bad for one in found), "recovered": round(min(o.recovered for o in found), 3)},
+        {
+            "bad_versions_live": sum(one.bad for one in found),
+            "worst_served": round(min(one.served / one.instead for one in found), 3),
+            "recovered": round(min(one.recovered for one in found), 3),
+        },
         {"bad_versions_live": "== 0", "recovered": ">= 0.97"},
     )
 
