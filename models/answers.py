@@ -51,12 +51,14 @@ class Answer:
     def pairs(self, query: Tensor, item: Tensor) -> Tensor:
         """Return the scores (P,) of pairs of query (P,) and item (P,), without the repeat term."""
         popular = self.model.popular(self.snapshots[self.batch.snapshot[query], item])
-        return (self.users[query] * self.items[item]).sum(dim=1).float() + popular
+        follows = self.model.followed(self.batch)[query, 0] * self.batch.following[query, item]
+        return (self.users[query] * self.items[item]).sum(dim=1).float() + popular + follows
 
     def untouched(self, items: Tensor) -> Tensor:
         """Return the scores (Q, S) of `items` (S,), without the repeat term."""
         popular = self.model.popular(self.snapshots[:, items])[self.batch.snapshot]
-        return (self.users @ self.items[items].T).float() + popular
+        follows = self.model.followed(self.batch)[:, :1] * self.batch.following[:, items]
+        return (self.users @ self.items[items].T).float() + popular + follows
 
     def of_items(self, items: Tensor) -> Tensor:
         """Return the scores (Q, S) of `items` (S,), each of which may be named once."""

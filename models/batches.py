@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.covisitation import Covisitation, Following
 from models.encoder import Architecture, gap_buckets
 from models.histories import Queries, spans
 from models.popularity import PopularityClock
@@ -33,6 +34,8 @@ class Batch:
     place: Tensor  # (Q,) int64, where in the flat (B * A) asked states a query finds its own; B * A = no history
     snapshot: Tensor  # (Q,) int64, which popularity snapshot a query reads
     profile: Tensor  # (Q, F) float32, raw
+    following: Tensor  # (Q, N) float32, what is taken after the query's latest events; see Followers.after
+    early: Tensor  # (Q,) bool, what is known to follow knows of the query's own future
     repeat_query: Tensor  # (R,) int64
     repeat_item: Tensor  # (R,) int64
     repeat_values: Tensor  # (R, 6) float32
@@ -64,13 +67,20 @@ class Chunks:
 class Batches:
     """Cut queries into batches; the same queries and the same order of chunks give the same tensors."""
 
-    def __init__(self, queries: Queries, architecture: Architecture, clock: PopularityClock) -> None:
+    def __init__(
+        self,
+        queries: Queries,
+        architecture: Architecture,
+        clock: PopularityClock,
+        counted: Covisitation | None = None,
+    ) -> None:
         self.queries = queries
         self.size = len(clock)
         self.chunks = cut_chunks(queries, architecture.context, 2 * architecture.length)
         self._gaps = gap_buckets(queries.histories.times, queries.histories.bounds)
         self._states: PairStates = pair_states(queries.histories)
         self._snapshot = clock.latest(queries.time)
+        self._following = Following(counted, queries) if counted is not None else None
         found = np.concatenate([[0], np.cumsum(queries.stop - queries.start)])
         self._targets = found[self.chunks.last] - found[self.chunks.first]  # (C,)
 
@@ -115,6 +125,7 @@ class Batches:
             **_asked(queries, chunks),
             snapshot=torch.from_numpy(self._snapshot[number]),
             profile=torch.from_numpy(queries.profile),
+            **self._followed(number),
             repeat_query=torch.from_numpy(repeat.query),
             repeat_item=torch.from_numpy(repeat.item.astype(np.int64)),
             repeat_values=torch.from_numpy(repeat.values),
@@ -125,6 +136,17 @@ class Batches:
             ),
             number=number,
         )
+
+    def _followed(self, number: np.ndarray) -> dict[str, Tensor]:
+        if self._following is None:
+            return {
+                "following": torch.zeros(1, 1).expand(len(number), self.size),
+                "early": torch.zeros(len(number), dtype=torch.bool),
+            }
+        return {
+            "following": torch.from_numpy(self._following.of(number)),
+            "early": torch.from_numpy(self._following.early[number]),
+        }
 
     def _chosen(self, chosen: np.ndarray) -> tuple[Chunks, np.ndarray]:
         chunks = Chunks(*(getattr(self.chunks, f.name)[chosen] for f in fields(Chunks)))

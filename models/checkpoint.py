@@ -1,7 +1,7 @@
 """A model as bytes, named by their hash.
 
 Safetensors, never a pickle: a file that runs code when it is read has no place in a table that many can write. What
-stands in the bytes is all of the model (weights, whitening, whitened text, item ids, popularity clock), so that they
+stands in the bytes is all of the model (weights, whitening, whitened text, item ids, popularity clock, pairs), so that they
 can be scored with years later. The same model gives the same bytes.
 """
 
@@ -14,19 +14,23 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
+from scipy import sparse
 from torch import Tensor
 
+from models.covisitation import Covisitation
 from models.encoder import Architecture
 from models.errors import WrongFormat, WrongHash, WrongShape
 from models.popularity import PopularityClock
 from models.recommender import Recommender
 from models.timelines import Catalogue
 
-FORMAT = 1
+FORMAT = 2
+KNOWS_NO_PAIRS = 1  # a format that is still read: nothing is known to follow anything
 # One key: safetensors keeps several in no particular order, and the bytes would differ from run to run.
 MANIFEST = "tidegate"
 ITEM_IDS = "item_ids"
 CLOCK = "clock."
+COUNTED = "counted."
 
 
 def weights_hash(data: bytes) -> str:
@@ -44,7 +48,7 @@ def dump(model: Recommender) -> bytes:
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     ids = np.frombuffer(json.dumps(model.item_ids).encode(), dtype=np.uint8)
-    tensors |= {ITEM_IDS: torch.from_numpy(ids.copy()), **_clock_tensors(model.clock)}
+    tensors |= {ITEM_IDS: torch.from_numpy(ids.copy()), **_clock_tensors(model.clock), **_pair_tensors(model.counted)}
     return write_tensors(tensors, metadata={MANIFEST: json.dumps(manifest, sort_keys=True)})
 
 
@@ -61,7 +65,9 @@ def load(data: bytes, expected: str | None = None) -> Recommender:
     manifest, tensors = _manifest(data), _tensors(data)
     try:
         ids = tuple(json.loads(bytes(tensors.pop(ITEM_IDS).numpy())))
-        clock = _clock(tensors)
+        if manifest["format"] == KNOWS_NO_PAIRS:
+            tensors |= {"following": torch.zeros(2), **_pair_tensors(Covisitation.empty(len(ids)))}
+        clock, counted = _clock(tensors), _counted(tensors, len(ids))
         model = _empty(Architecture(**manifest["architecture"]), ids)
         _fill(model, tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -70,7 +76,7 @@ def load(data: bytes, expected: str | None = None) -> Recommender:
         raise WrongShape(
             f"a popularity clock of {len(clock)} items beside {len(ids)} items; write the checkpoint again"
         )
-    model.clock, model.increments = clock, int(manifest["increments"])
+    model.clock, model.counted, model.increments = clock, counted, int(manifest["increments"])
     return model.eval()
 
 
@@ -81,7 +87,7 @@ def _manifest(data: bytes) -> dict:
         manifest = json.loads(header["__metadata__"][MANIFEST])
     except (KeyError, TypeError, ValueError) as error:
         raise WrongFormat("these bytes are no checkpoint of a recommender; give what `dump` returned") from error
-    if manifest["format"] != FORMAT:
+    if manifest["format"] not in (KNOWS_NO_PAIRS, FORMAT):
         raise WrongFormat(f"checkpoint format {manifest['format']}, this version reads {FORMAT}; use the other version")
     return manifest
 
@@ -118,3 +124,22 @@ def _clock(tensors: dict[str, Tensor]) -> PopularityClock:
     names = ("counts", "at", "snapshot_times", "snapshots")
     counts, at, times, snapshots = (tensors.pop(CLOCK + name).numpy() for name in names)
     return PopularityClock(counts, float(at[0]), times, snapshots)
+
+
+def _pair_tensors(counted: Covisitation) -> dict[str, Tensor]:
+    counts = counted.counts
+    arrays = {
+        "bounds": counts.indptr.astype(np.int64),
+        "items": counts.indices.astype(np.int32),
+        "weights": counts.data.astype(np.float32),
+        "at": np.array([counted.at]),
+    }
+    return {COUNTED + name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _counted(tensors: dict[str, Tensor], size: int) -> Covisitation:
+    """Take the pairs' tensors out of `tensors`."""
+    bounds, items, weights, at = (tensors.pop(COUNTED + name).numpy() for name in ("bounds", "items", "weights", "at"))
+    counts = sparse.csr_array((weights, items, bounds), shape=(size, size))
+    counts.check_format()
+    return Covisitation(counts, float(at[0]))

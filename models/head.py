@@ -1,6 +1,6 @@
 """The terms of the score as a convex head on a frozen tower.
 
-With the vectors held still, the ten weights of popularity and repetition are a logistic regression: was this item
+With the vectors held still, the twelve weights of popularity, repetition and following are a logistic regression: was this item
 taken, or is it one that was drawn? What the tower says is an offset, and the ridge is on the way from the parent's
 weights, so a window without evidence changes nothing. Solved by models.sdca, whose duality gap is the certificate.
 """
@@ -21,7 +21,7 @@ from models.settings import FitSettings
 
 DRAWN = 10  # items that are compared with one that was taken
 MOST_ROWS = 100_000  # the latest ones; a row takes some microseconds a pass
-TERMS = 10  # three of popularity, seven of repetition; the eleventh weight is the bias, which ranks nothing
+TERMS = 12  # three of popularity, seven of repetition, two of following; the last weight is the bias, which ranks nothing
 
 
 def solve_terms(model: Recommender, lesson: Lesson, settings: FitSettings, seed: int) -> Solution:
@@ -32,7 +32,8 @@ def solve_terms(model: Recommender, lesson: Lesson, settings: FitSettings, seed:
     way = torch.from_numpy(found.w[:TERMS] / scale[:TERMS]).float().to(model.device)
     with torch.no_grad():
         model.popularity.add_(way[:3])
-        model.repeat.add_(way[3:])
+        model.repeat.add_(way[3:10])
+        model.following.add_(way[10:])
     return found
 
 
@@ -46,7 +47,7 @@ def standardised(rows: Rows) -> tuple[Rows, np.ndarray]:
 @torch.no_grad()
 def term_rows(model: Recommender, lesson: Lesson, history_weight: float, random: np.random.Generator) -> Rows:
     """Return the targets of a lesson and DRAWN uniform items for each as rows of a logistic regression."""
-    batches = Batches(lesson.queries, model.architecture, model.clock)
+    batches = Batches(lesson.queries, model.architecture, model.clock, model.counted)
     snapshots = torch.from_numpy(model.clock.snapshots).to(model.device)
     parts = []
     for batch in batches.in_order(CHUNKS):
@@ -67,7 +68,7 @@ def _rows(answer: Answer, lesson: Lesson, history_weight: float, random: np.rand
     drawn = torch.arange(len(item), device=item.device) % (DRAWN + 1) > 0
     item[drawn] = torch.from_numpy(random.integers(len(answer.items), size=int(drawn.sum()))).to(item.device)
     features = term_features(answer, query, item)
-    weights = torch.cat([answer.model.popularity, answer.model.repeat])
+    weights = torch.cat([answer.model.popularity, answer.model.repeat, answer.model.following])
     vectors = (answer.users[query] * answer.items[item]).sum(dim=1).float()
     number = batch.number[query.cpu().numpy()]
     return (
@@ -80,13 +81,14 @@ def _rows(answer: Answer, lesson: Lesson, history_weight: float, random: np.rand
 
 
 def term_features(answer: Answer, query: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
-    """Return P and R (P, 10) of pairs of query (P,) and item (P,)."""
+    """Return P, R and F (P, 12) of pairs of query (P,) and item (P,)."""
     popular = answer.snapshots[answer.batch.snapshot[query], item]  # (P, 3)
     row = touched_row(answer.batch, query, item, len(answer.items))
     known = (row >= 0)[:, None]
     values = answer.batch.repeat_values
     values = torch.cat([values, values.new_zeros(1, values.shape[1])])[row]  # row -1 is the one of zeros
-    return torch.cat([popular, values, popular[:, MONTH : MONTH + 1] * known], dim=1)
+    follows = answer.batch.following[query, item][:, None]
+    return torch.cat([popular, values, popular[:, MONTH : MONTH + 1] * known, follows, follows * known], dim=1)
 
 
 def touched_row(batch: Batch, query: torch.Tensor, item: torch.Tensor, size: int) -> torch.Tensor:

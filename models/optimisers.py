@@ -18,7 +18,7 @@ from models.parallel import add_up, total
 from models.recommender import Recommender
 from models.settings import FitSettings
 
-TERMS = ("popularity", "repeat")
+TERMS = ("popularity", "repeat", "following")
 ROWS = "residual"  # the weights of which AdaGrad remembers one number a row
 SOLVED = "sdca"  # see models.head: no steps, but a convex problem that is solved
 
@@ -114,5 +114,5 @@ def groups(model: Recommender, settings: FitSettings, rate: float) -> list[dict]
         {"params": [p for _, p in named if p.ndim > 1], "lr": rate, "weight_decay": decay},
         {"params": [model.residual], "lr": rate, "weight_decay": decay, **rows},
         {"params": [p for _, p in named if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
-        {"params": [model.popularity, model.repeat], "lr": rate * settings.term_rate, "weight_decay": 0.0},
+        {"params": [model.popularity, model.repeat, model.following], "lr": rate * settings.term_rate, "weight_decay": 0.0},
     ]

@@ -1,10 +1,11 @@
 """One score: what the timeline points at, what everybody takes, and what this user takes again.
 
-    score(u, i, t) = u . v_i  +  w_pop . P_i(t)  +  w_rep . R_ui(t)
+    score(u, i, t) = u . v_i  +  w_pop . P_i(t)  +  w_rep . R_ui(t)  +  w_fol . F_ui
 
-The three parts are learned together, because they answer for each other: what popularity explains, the tower need not.
+The parts (what the vectors say, what everybody takes, what this user takes again, what is taken after the latest
+events) are learned together, because they answer for each other: what popularity explains, the tower need not.
 There is no embedding of users. A user is a function of history, so new events count without training, and erasing the
-events erases the user. All three parts can be evaluated in SQL.
+events erases the user. All parts can be evaluated in SQL.
 """
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models.batches import Batch
+from models.covisitation import Covisitation
 from models.encoder import Architecture, Encoder
 from models.errors import CatalogueShrank
 from models.popularity import MONTH, PopularityClock
@@ -28,6 +30,9 @@ FURTHEST = 5.0
 FIRST_POPULARITY = (0.0, 0.5, 0.5)
 # Before anything is learned: a user's own counts help a little, as in most domains.
 FIRST_REPEAT = (0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+# Before anything is learned: what follows helps, whether the user has touched it before or not.
+FIRST_FOLLOWING = (0.5, 0.0)
 
 
 class Recommender(nn.Module):
@@ -47,6 +52,7 @@ class Recommender(nn.Module):
             self._build(self.architecture)
         self.item_ids: tuple[str, ...] = ()
         self.clock = PopularityClock.empty(0)
+        self.counted = Covisitation.empty(0)
         self.increments = 0  # how often it was fitted
         self.grow(catalogue)
 
@@ -61,6 +67,7 @@ class Recommender(nn.Module):
         nn.init.zeros_(self.profile.weight)
         self.popularity = nn.Parameter(torch.tensor(FIRST_POPULARITY))
         self.repeat = nn.Parameter(torch.tensor(FIRST_REPEAT))
+        self.following = nn.Parameter(torch.tensor(FIRST_FOLLOWING))
         self.register_buffer("text", torch.zeros(0, whitened))
         self.register_buffer("centre", torch.zeros(architecture.text_dimensions, dtype=torch.float64))
         self.register_buffer("basis", torch.zeros(architecture.text_dimensions, whitened, dtype=torch.float64))
@@ -102,6 +109,7 @@ class Recommender(nn.Module):
         self.residual = nn.Parameter(torch.cat([self.residual.detach(), zeros]))
         self.item_ids = (*self.item_ids, *added.item_ids)
         self.clock.grow(len(self))
+        self.counted.grow(len(self))
 
     def _whitening(self, added: Catalogue) -> Whitening:
         """Return the stored whitening, fitted on these items if no earlier ones had any text."""
@@ -135,6 +143,7 @@ class Recommender(nn.Module):
     def sum_of_terms(self, users: Tensor, items: Tensor, batch: Batch, snapshots: Tensor) -> Tensor:
         """Return the scores (Q, N) from user vectors (Q, d), item vectors (N, d) and snapshots (S, N, 3)."""
         scores = (users @ items.T).float() + self.popular(snapshots)[batch.snapshot]
+        scores = scores + self.followed(batch)[:, :1] * batch.following
         return scores.index_put((batch.repeat_query, batch.repeat_item), self.again(batch, snapshots), accumulate=True)
 
     def popular(self, features: Tensor) -> Tensor:
@@ -147,8 +156,17 @@ class Recommender(nn.Module):
         The seventh feature is the month's popularity of a touched item. Without it one weight would have to say how
         much popularity means for what is new to a user and for what the user's own counts already explain.
         """
-        popular = snapshots[batch.snapshot[batch.repeat_query], batch.repeat_item, MONTH]
-        return (batch.repeat_values * self.repeat[:-1]).sum(dim=-1) + popular * self.repeat[-1]
+        query, item = batch.repeat_query, batch.repeat_item
+        popular = snapshots[batch.snapshot[query], item, MONTH] * self.repeat[-1]
+        follows = batch.following[query, item] * self.followed(batch)[query, 1]
+        return (batch.repeat_values * self.repeat[:-1]).sum(dim=-1) + popular + follows
+
+    def followed(self, batch: Batch) -> Tensor:
+        """Return w_fol (Q, 2): of what follows, and what more of it where the user touched the item before.
+
+        A replayed moment is answered by counts that know of it. It may not teach how much to believe in them.
+        """
+        return torch.where(batch.early[:, None], self.following.detach(), self.following)
 
     def standardised(self, profile: Tensor) -> Tensor:
         """Return raw features (Q, F) as comparable numbers within FURTHEST; what is unknown counts as average, zero."""

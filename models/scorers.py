@@ -36,7 +36,7 @@ class ModelScorer:
         """Yield (which queries (q,), their scores (q, N))."""
         clock = moved_through(self.clock, queries)
         snapshots = torch.from_numpy(clock.snapshots).to(self.model.device)
-        for batch in Batches(queries, self.model.architecture, clock).in_order(CHUNKS):
+        for batch in Batches(queries, self.model.architecture, clock, self.model.counted).in_order(CHUNKS):
             yield batch.number, self.model.scores(batch.to(self.model.device), snapshots).cpu().numpy()
 
 

@@ -37,7 +37,7 @@ class Stopping:
         self.measures: list[float] = []
         self.waited = 0
         if len(late):
-            self.batches = Batches(late, model.architecture, model.clock)
+            self.batches = Batches(late, model.architecture, model.clock, model.counted)
             self.snapshots = torch.from_numpy(model.clock.snapshots).to(model.device)
             self.drawn = loss.draw(settings.negatives)
             self.enough()

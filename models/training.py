@@ -90,6 +90,7 @@ def fit(
             learned = _learn(model, lesson, kept, settings, seed, on_progress)
     model.to("cpu").eval().zero_grad(set_to_none=True)
     model.clock.thin()
+    model.counted.settle()
     model.increments += 1
     return FitReport(
         epochs=len(learned.losses),
@@ -119,6 +120,7 @@ def _lesson(model: Recommender, new: Sequence[Timeline], replay: Sequence[Timeli
     latest = recent(queries[is_new], settings.max_targets)
     _, event = queries[is_new].target_events()
     model.clock.advance(queries.histories.items[event], queries.histories.times[event], latest.time)
+    model.counted.advance(queries.histories, event, latest.time)
     chosen = ~is_new
     chosen[np.flatnonzero(is_new)[np.isin(queries[is_new].start, latest.start)]] = True
     return Lesson(queries[chosen], is_new[chosen])
@@ -156,7 +158,7 @@ def _take_steps(
     if not len(lesson.queries):
         return Learned()
     lesson, late = parted(lesson, settings.validation if settings.patience else 0.0)
-    batches = Batches(lesson.queries, model.architecture, model.clock)
+    batches = Batches(lesson.queries, model.architecture, model.clock, model.counted)
     if model.increments == 0:
         settle_terms(model, batches, settings, generator)
     objective = Objective(model, lesson, settings, generator, kept)
@@ -211,9 +213,9 @@ def _plan(
 
 
 def settle_terms(model: Recommender, batches: Batches, settings: FitSettings, generator: np.random.Generator) -> None:
-    """Solve for the weights of popularity and repeat consumption, as if there were no vectors.
+    """Solve for the weights of popularity, repeat consumption and what follows, as if there were no vectors.
 
-    Ten weights under a softmax are a convex problem, and a gradient step at a time they would need longer than the
+    Twelve weights under a softmax are a convex problem, and a gradient step at a time they would need longer than the
     whole fit: they answer for each other, and the vectors would learn to make up for them meanwhile. From here on they
     are trained together with everything else.
     """
@@ -223,7 +225,7 @@ def settle_terms(model: Recommender, batches: Batches, settings: FitSettings, ge
     users = torch.zeros(len(batch.place), model.architecture.dimensions, device=model.device)
     items = torch.zeros(len(model), model.architecture.dimensions, device=model.device)
     snapshots = torch.from_numpy(model.clock.snapshots).to(model.device)
-    terms = [model.popularity, model.repeat]
+    terms = [model.popularity, model.repeat, model.following]
     solver = torch.optim.LBFGS(terms, max_iter=SETTLING_STEPS, line_search_fn="strong_wolfe")
 
     def evaluate() -> Tensor:

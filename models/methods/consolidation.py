@@ -72,7 +72,7 @@ def fisher_information(
 
 
 def _stretches(model: Recommender, queries: Queries, limit: int, generator: np.random.Generator) -> Iterator[Answer]:
-    batches = Batches(queries, model.architecture, model.clock)
+    batches = Batches(queries, model.architecture, model.clock, model.counted)
     snapshots = torch.from_numpy(model.clock.snapshots).to(model.device)
     for chunk in generator.permutation(len(batches.chunks))[:limit]:
         yield Answer.of(model, batches.batch(np.array([chunk])).to(model.device), snapshots)

@@ -60,6 +60,6 @@ def states(model: Recommender, timelines: Sequence[Timeline]) -> np.ndarray:
     """Return the user's vector (Q, d) before each target moment of the timelines."""
     queries, items = target_queries(timelines), model.eval().item_vectors()
     vectors = np.zeros((len(queries), model.architecture.dimensions), dtype=np.float32)
-    for batch in Batches(queries, model.architecture, model.clock).in_order(CHUNKS):
+    for batch in Batches(queries, model.architecture, model.clock, model.counted).in_order(CHUNKS):
         vectors[batch.number] = model.user_vectors(batch, items).cpu().numpy()
     return vectors
