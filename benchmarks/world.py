@@ -14,10 +14,13 @@ from tidegate.gate import Verdict
 from tidegate.queries import queries as own_queries
 
 DIMENSIONS = 64
+FOLLOWERS = 100  # of an item
 SCORING = {
-    "format": 1,
+    "format": 2,
     "popularity": [0.1, 0.4, 0.1],
     "repeat": [0.5, 0.3, 0.1, 0.2, 0.3, 0.2, 0.1],
+    "following": [0.8, 0.1],
+    "items": 10_000,
     "correction": 0.2,
     "dimensions": DIMENSIONS,
 }
@@ -55,6 +58,7 @@ def publish_version(connection: psycopg.Connection[Any], n_users: int, n_items: 
             verdict=Verdict("promote", "a benchmark's version"),
             evaluations=(),
             items=random_vectors("item", n_items, seed=1),
+            followers=random_followers(n_items, seed=3),
             users=random_vectors("user", n_users, seed=2),
             seen_until=np.full(n_users, newest_event(connection)),
         ),
@@ -66,6 +70,16 @@ def random_vectors(kind: str, n: int, seed: int) -> versions.Vectors:
     values = np.random.default_rng(seed).normal(size=(n, DIMENSIONS)).astype(np.float32)
     values /= np.linalg.norm(values, axis=1, keepdims=True)
     return versions.Vectors(tuple(f"{kind}-{number}" for number in range(n)), values)
+
+
+def random_followers(n: int, seed: int) -> versions.Followers:
+    """Return FOLLOWERS random followers of each of n items."""
+    chance = np.random.default_rng(seed)
+    return versions.Followers(
+        bounds=np.arange(n + 1) * FOLLOWERS,
+        items=chance.integers(n, size=n * FOLLOWERS),
+        weights=chance.random(n * FOLLOWERS, dtype=np.float32),
+    )
 
 
 def newest_event(connection: psycopg.Connection[Any]) -> float:

@@ -8,9 +8,10 @@ trained in a test is a model that can be trained in a worker. The modules, in th
     whitening    the same embeddings, made round
     popularity   decayed counts of all items
     repeat       what one user did before with one item
+    covisitation what is taken after what
     batches      timelines as the tensors of one step
     encoder      the causal tower that reads a timeline
-    recommender  the score: tower, popularity and repeat consumption in one sum
+    recommender  the score: tower, popularity, repetition and what follows in one sum
     losses       softmax over the catalogue, whole or sampled
     training     one increment
     evaluation   the rank of everything that happened, by any scorer

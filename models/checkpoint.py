@@ -1,8 +1,8 @@
 """A model as bytes, named by their hash.
 
 Safetensors, never a pickle: a file that runs code when it is read has no place in a table that many can write. What
-stands in the bytes is all of the model (weights, whitening, whitened text, item ids, popularity clock, pairs), so that they
-can be scored with years later. The same model gives the same bytes.
+stands in the bytes is all of the model (weights, whitening, whitened text, item ids, popularity clock, pairs), so that
+they can be scored with years later. The same model gives the same bytes.
 """
 
 import hashlib

@@ -107,10 +107,6 @@ class Covisitation:
             added = sparse.csr_array((weight.astype(np.float32), place), shape=self.counts.shape)
             self.counts = strongest(self.counts + added, KEPT)
 
-    def latest(self, times: np.ndarray) -> np.ndarray:
-        """Return (Q,) which snapshot each of `times` (Q,) reads, -1 where all of them know of its future."""
-        return np.searchsorted(self.snapshot_times, times, side="right") - 1
-
     def settle(self) -> None:
         """Drop the snapshots: from here on every moment is later than the counts."""
         self.snapshot_times, self.snapshots = [], []

@@ -1,8 +1,8 @@
 """What serving needs: vectors and a handful of numbers.
 
-An answer in SQL is a dot product, eleven weights and two counts, so it needs no torch and cannot disagree with what was
-trained. A stored user vector grows stale with the next event; until it is computed again, `correction` moves it towards
-what the user took since.
+An answer in SQL is a dot product, thirteen weights and a few counts, so it needs no torch and cannot disagree with what
+was trained. A stored user vector grows stale with the next event; until it is computed again, `correction` moves it
+towards what the user took since.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,19 @@ from models.recommender import Recommender
 from models.scorers import CHUNKS
 from models.timelines import Timeline
 
-SCORING_FORMAT = 1
+SCORING_FORMAT = 2  # 1 knew of nothing that follows
 
 
 @torch.inference_mode()
 def item_vectors(model: Recommender) -> np.ndarray:
     """Return v (N, d) float32 of every item, in the order of the catalogue."""
     return model.eval().item_vectors().cpu().numpy()
+
+
+def followers(model: Recommender) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return bounds (N + 1,), items (p,) and weights (p,): bounds[i]:bounds[i + 1] of them follow item i."""
+    found = model.counted.followers().weights
+    return found.indptr, found.indices, found.data
 
 
 def user_vectors(
@@ -45,6 +51,8 @@ def scoring(model: Recommender, correction: float = 0.0) -> dict:
         "format": SCORING_FORMAT,
         "popularity": model.popularity.detach().tolist(),
         "repeat": model.repeat.detach().tolist(),
+        "following": model.following.detach().tolist(),
+        "items": len(model),
         "correction": float(correction),
         "dimensions": model.architecture.dimensions,
     }

@@ -1,8 +1,8 @@
 """The terms of the score as a convex head on a frozen tower.
 
-With the vectors held still, the twelve weights of popularity, repetition and following are a logistic regression: was this item
-taken, or is it one that was drawn? What the tower says is an offset, and the ridge is on the way from the parent's
-weights, so a window without evidence changes nothing. Solved by models.sdca, whose duality gap is the certificate.
+With the vectors held still, the twelve weights of popularity, repetition and following are a logistic regression: was
+this item taken, or is it one that was drawn? What the tower says is an offset, and the ridge is on the way from the
+parent's weights, so a window without evidence changes nothing. Solved by models.sdca, whose duality gap is the certificate.
 """
 
 from dataclasses import replace
@@ -21,7 +21,8 @@ from models.settings import FitSettings
 
 DRAWN = 10  # items that are compared with one that was taken
 MOST_ROWS = 100_000  # the latest ones; a row takes some microseconds a pass
-TERMS = 12  # three of popularity, seven of repetition, two of following; the last weight is the bias, which ranks nothing
+# Three of popularity, seven of repetition, two of following; one weight more is the bias, which ranks nothing.
+TERMS = 12
 
 
 def solve_terms(model: Recommender, lesson: Lesson, settings: FitSettings, seed: int) -> Solution:

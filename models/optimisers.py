@@ -114,5 +114,9 @@ def groups(model: Recommender, settings: FitSettings, rate: float) -> list[dict]
         {"params": [p for _, p in named if p.ndim > 1], "lr": rate, "weight_decay": decay},
         {"params": [model.residual], "lr": rate, "weight_decay": decay, **rows},
         {"params": [p for _, p in named if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
-        {"params": [model.popularity, model.repeat, model.following], "lr": rate * settings.term_rate, "weight_decay": 0.0},
+        {
+            "params": [model.popularity, model.repeat, model.following],
+            "lr": rate * settings.term_rate,
+            "weight_decay": 0.0,
+        },
     ]

@@ -30,7 +30,7 @@ from tidegate.gate import Verdict, judge
 from tidegate.log import get_log
 from tidegate.postgres import Database
 from tidegate.settings import get_settings
-from tidegate.versions import Evaluation, Publication, Vectors, publish, read_weights
+from tidegate.versions import Evaluation, Followers, Publication, Vectors, publish, read_weights
 from tidegate.windows import Run, Step
 from workers import reading
 from workers.catalogues import CurrentCatalogue
@@ -147,6 +147,7 @@ class Learner:
             verdict=verdict,
             evaluations=evaluations,
             items=Vectors(candidate.item_ids, export.item_vectors(candidate)),
+            followers=Followers(*export.followers(candidate)),
             users=users,
             seen_until=seen,
         )

@@ -31,6 +31,20 @@ class Vectors:
 
 
 @dataclass(frozen=True)
+class Followers:
+    """What is taken after each of n items: item i is followed by items[bounds[i]:bounds[i + 1]], places among the n."""
+
+    bounds: np.ndarray  # (n + 1,)
+    items: np.ndarray  # (p,)
+    weights: np.ndarray  # (p,) float32
+
+    @classmethod
+    def unknown(cls, size: int) -> Followers:
+        """Return followers of `size` items of which nothing is known."""
+        return cls(np.zeros(size + 1, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """One figure that a run measured."""
 
@@ -54,6 +68,7 @@ class Publication:
     verdict: Verdict
     evaluations: tuple[Evaluation, ...]
     items: Vectors
+    followers: Followers
     users: Vectors
     seen_until: np.ndarray = field(repr=False)  # (users,) unix seconds of the newest event in each user vector
 
@@ -130,8 +145,8 @@ def copy_vectors(connection: psycopg.Connection, publication: Publication, versi
     """Write the item and user vectors of a version."""
     with connection.cursor() as cursor:
         with cursor.copy(queries["copy_item_vectors"]) as copy:
-            for name, value in zip(publication.items.ids, literals(publication.items.values), strict=True):
-                copy.write_row((version, name, value))
+            for row in item_rows(publication.items, publication.followers):
+                copy.write_row((version, *row))
         with cursor.copy(queries["copy_user_vectors"]) as copy:
             rows = zip(
                 publication.users.ids,
@@ -141,6 +156,14 @@ def copy_vectors(connection: psycopg.Connection, publication: Publication, versi
             )
             for name, value, seen in rows:
                 copy.write_row((version, name, value, datetime.fromtimestamp(float(seen), UTC)))
+
+
+def item_rows(items: Vectors, followers: Followers) -> Iterable[tuple[str, str, list[str], list[float]]]:
+    """Yield name, vector, followers and their weights of each item."""
+    names = np.array(items.ids, dtype=object)
+    for number, vector in enumerate(literals(items.values)):
+        own = slice(followers.bounds[number], followers.bounds[number + 1])
+        yield items.ids[number], vector, names[followers.items[own]].tolist(), followers.weights[own].tolist()
 
 
 def literals(vectors: np.ndarray) -> Iterable[str]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 
+from models.covisitation import Covisitation
+from models.histories import lay_out, queries_at
+from models.timelines import timeline_from
 from tests.support.activity import fold
 from tests.support.learning import SCORING, add_items, deploy_version, one
 
 EVENT = "insert into ingest.behaviour_events (user_id, item_id, event_type) values (%s, %s, 'purchase')"
+FOLLOWERS = "update serving.item_vectors set followers = %s, follow_weights = %s where version_id = %s and item_id = %s"
 VECTORS = {"tea": [1.0, 0.0], "milk": [0.0, 1.0], "bread": [0.5, 0.5]}
 
 
@@ -122,3 +127,28 @@ def test_a_senseless_question_is_refused(shop: psycopg.Connection[Any], user: st
 def test_an_unknown_stream_is_named_with_a_hint(shop: psycopg.Connection[Any]) -> None:
     with pytest.raises(psycopg.errors.UndefinedObject, match="List the streams"):
         shop.execute("select * from serving.recommend('a', 1, 'nope')")
+
+
+def test_what_follows_the_latest_events_counts_as_it_did_in_training(shop: psycopg.Connection[Any]) -> None:
+    names = tuple(VECTORS)
+    lines = [
+        timeline_from(f"u{n}", line, [float(n), n + 0.5]) for n, line in enumerate(([0, 1], [0, 1], [0, 2], [1, 2]))
+    ]
+    histories = lay_out(lines)
+    counted = Covisitation.empty(len(names))
+    counted.fold(histories, np.arange(len(histories.items)))
+    found = counted.followers()
+    scoring = SCORING | {"following": [2.0, 0.0], "items": 3}
+    version = deploy_version(shop, {name: [0.0, 0.0] for name in names}, scoring=scoring)
+    for number, name in enumerate(names):
+        row = found.weights[[number]].tocoo()
+        shop.execute(
+            FOLLOWERS,
+            [[names[i] for i in row.coords[1]], row.data.tolist(), version, name],
+        )
+    for item in (names[1], names[0]):
+        shop.execute(EVENT, ["ann", item])
+    expected = 2.0 * found.after(queries_at([timeline_from("ann", [1, 0], [0.0, 1.0])]))[0]
+    rows = shop.execute("select item_id, score from serving.rank('ann', 10, 'default')").fetchall()
+    scores = dict(rows)
+    assert [scores[name] for name in names] == pytest.approx(expected.tolist(), rel=1e-5)

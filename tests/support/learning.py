@@ -15,6 +15,7 @@ SCORING = {
     "correction": 1.0,
     "dimensions": 2,
 }
+ITEM = "insert into serving.item_vectors (version_id, item_id, vector) values (%s, %s, %s)"
 USER = "insert into serving.user_vectors (version_id, user_id, vector, as_of) values (%s, %s, %s, now())"
 VERSION = (
     "insert into learning.versions"
@@ -67,7 +68,7 @@ def deploy_version(
     )
     version = one(connection, VERSION, [stream, window, run, weights, Jsonb(dict(scoring)), stream])
     for name, vector in items.items():
-        connection.execute("insert into serving.item_vectors values (%s, %s, %s)", [version, name, str(vector)])
+        connection.execute(ITEM, [version, name, str(vector)])
     for name, vector in (users or {}).items():
         connection.execute(USER, [version, name, str(vector)])
     connection.execute("select learning.deploy(%s, 'by hand')", [version])

@@ -11,7 +11,7 @@ import psycopg
 from tests.support.activity import make_window
 from tests.support.learning import one
 from tidegate.gate import Verdict
-from tidegate.versions import Publication, Vectors
+from tidegate.versions import Followers, Publication, Vectors
 from tidegate.windows import Run, claim
 
 LEASE = timedelta(seconds=60)
@@ -61,6 +61,7 @@ def publication(run: Run, weights: bytes = b"weights", stream: str = "default") 
         verdict=Verdict("refuse", "a test"),
         evaluations=(),
         items=nothing,
+        followers=Followers.unknown(0),
         users=nothing,
         seen_until=np.zeros(0),
     )

@@ -30,8 +30,8 @@ insert into learning.evaluations (run_id, subject, slice, metric, value, version
 values (%s, %s, %s, %s, %s, %s)
 
 -- copy_item_vectors --
--- Stream in the item vectors of a version.
-copy serving.item_vectors (version_id, item_id, vector) from stdin
+-- Stream in the item vectors of a version, and what follows each item.
+copy serving.item_vectors (version_id, item_id, vector, followers, follow_weights) from stdin
 
 -- copy_user_vectors --
 -- Stream in the user vectors of a version.

@@ -81,7 +81,21 @@ item_vectors = Table(
         nullable=False,
         comment="Item vector: a score is its dot product with a user vector.",
     ),
+    Column(
+        "followers",
+        ARRAY(Text),
+        comment="Items that are taken after this one, as far as the version counted them.",
+    ),
+    Column(
+        "follow_weights",
+        ARRAY(REAL),
+        comment="How much each of the followers follows, comparable between items.",
+    ),
     PrimaryKeyConstraint("version_id", "item_id"),
+    CheckConstraint(
+        "cardinality(followers) is not distinct from cardinality(follow_weights)",
+        name="item_vectors_followers_have_weights",
+    ),
     schema="serving",
     comment="Item vectors of each version, written in the transaction that publishes it.",
 )
