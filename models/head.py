@@ -2,7 +2,8 @@
 
 With the vectors held still, the twelve weights of popularity, repetition and following are a logistic regression: was
 this item taken, or is it one that was drawn? What the tower says is an offset, and the ridge is on the way from the
-parent's weights, so a window without evidence changes nothing. Solved by models.sdca, whose duality gap is the certificate.
+parent's weights, so a window without evidence changes nothing. Solved by models.sdca, whose duality gap is the
+certificate.
 """
 
 from dataclasses import replace

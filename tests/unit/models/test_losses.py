@@ -27,7 +27,7 @@ def answered(timelines: list[Timeline], seed: int = 0) -> Answer:
     model = recommender(ITEMS, seed).eval()
     with torch.no_grad():
         model.projection.weight.mul_(2)
-    batches = Batches(target_queries(timelines), model.architecture, model.clock)
+    batches = Batches(target_queries(timelines), model.architecture, model.clock, model.counted)
     (batch,) = batches.in_order(1000)
     return Answer.of(model, batch, torch.from_numpy(model.clock.snapshots))
 

@@ -14,7 +14,7 @@ from models.adversary import fgm, pgd
 from models.ahead import ahead
 from models.answers import Answer
 from models.batches import Batch, Batches
-from models.head import standardised, term_rows
+from models.head import TERMS, standardised, term_rows
 from models.histories import target_queries
 from models.methods.contract import Lesson
 from models.objective import Objective, WholeSoftmax
@@ -66,7 +66,7 @@ def test_row_wise_adagrad_remembers_one_number_a_row():
 def test_gradients_of_two_batches_make_one_step_along_their_mean():
     model, other = recommender(ITEMS), recommender(ITEMS)
     objective = Objective(model, lesson_of(cycle(8, ITEMS, 10)), QUICK, np.random.default_rng(0))
-    batches = Batches(target_queries(cycle(8, ITEMS, 10)), model.architecture, model.clock)
+    batches = Batches(target_queries(cycle(8, ITEMS, 10)), model.architecture, model.clock, model.counted)
     model.eval(), other.eval()
     two = Optimiser(model, replace(QUICK, accumulate=2, optimiser="sgd"), steps=1)
     for chunks in ([0, 1], [2, 3]):
@@ -83,7 +83,7 @@ def test_gradients_of_two_batches_make_one_step_along_their_mean():
 def attacked() -> tuple[Recommender, Answer, WholeSoftmax]:
     model = recommender(ITEMS)
     fit(model, cycle(8, ITEMS, 12), settings=replace(QUICK, first_epochs=5, first_rate=1e-2))
-    batches = Batches(target_queries(cycle(8, ITEMS, 12)), model.architecture, model.clock)
+    batches = Batches(target_queries(cycle(8, ITEMS, 12)), model.architecture, model.clock, model.counted)
     answer = Answer.of(model, next(batches.in_order(100)), torch.from_numpy(model.clock.snapshots))
     return model, answer, WholeSoftmax(model)
 
@@ -151,7 +151,7 @@ def test_a_solved_head_moves_the_terms_alone_and_carries_its_certificate():
     assert report.gap is not None
     assert 0 <= report.gap <= QUICK.head_gap
     for (name, a), b in zip(model.named_parameters(), before.parameters(), strict=True):
-        assert torch.equal(a, b) != (name in ("popularity", "repeat"))
+        assert torch.equal(a, b) != (name in ("popularity", "repeat", "following"))
 
 
 def test_a_solved_head_predicts_its_rows_better_than_the_parents():
@@ -159,8 +159,8 @@ def test_a_solved_head_predicts_its_rows_better_than_the_parents():
     lines = habits(20, 30, 6)
     fit(model, lines, settings=QUICK)
     rows, scale = standardised(term_rows(model, lesson_of(lines), 1.0, np.random.default_rng(0)))
-    assert primal(rows, np.zeros(11), 1e-3) > 0
-    old = {name: getattr(model, name).detach().clone() for name in ("popularity", "repeat")}
+    assert primal(rows, np.zeros(TERMS + 1), 1e-3) > 0
+    old = {name: getattr(model, name).detach().clone() for name in ("popularity", "repeat", "following")}
     fit(model, lines, settings=replace(QUICK, optimiser="sdca"))
     way = np.concatenate([(getattr(model, n) - old[n]).detach().numpy() for n in old]) * scale[:10]
     bias = min(primal(rows, np.append(way, b), 1e-3) for b in np.linspace(-8, 8, 65))
@@ -175,7 +175,7 @@ def test_the_rows_of_a_head_say_what_the_model_says():
     fit(model, lines, settings=QUICK)
     queries = target_queries(lines)
     rows = term_rows(model, lesson_of(lines), 1.0, np.random.default_rng(0))
-    batches = Batches(queries, model.architecture, model.clock)
+    batches = Batches(queries, model.architecture, model.clock, model.counted)
     scores = []
     for batch in batches.in_order(64):
         answer = Answer.of(model, batch, torch.from_numpy(model.clock.snapshots))
@@ -193,7 +193,7 @@ def test_a_replayed_row_weighs_what_the_settings_say():
 def test_batches_that_are_made_ahead_are_the_same_in_the_same_order():
     lines = random_timelines(12, ITEMS, 30)
     model = recommender(ITEMS)
-    batches = Batches(target_queries(lines), model.architecture, model.clock)
+    batches = Batches(target_queries(lines), model.architecture, model.clock, model.counted)
     plan = batches.shuffled(3, 1_000, np.random.default_rng(0))
     alone, threaded = (list(ahead(batches.batch, plan, torch.device("cpu"), number)) for number in (0, 2))
     assert [b.number.tolist() for b in alone] == [b.number.tolist() for b in threaded]
@@ -217,7 +217,7 @@ def test_no_more_batches_wait_than_were_asked_for():
         return batches.batch(np.array([0]))
 
     model = recommender(ITEMS)
-    batches = Batches(target_queries(cycle(2, ITEMS, 5)), model.architecture, model.clock)
+    batches = Batches(target_queries(cycle(2, ITEMS, 5)), model.architecture, model.clock, model.counted)
     stream: Iterator[Batch] = ahead(build, [np.array([n]) for n in range(9)], torch.device("cpu"), 2)
     next(stream)
     assert third.wait(timeout=30)

@@ -45,7 +45,9 @@ def child_of(model: Recommender, seed: int = 9, **changes: object) -> Recommende
 
 
 def answer_of(model: Recommender, seed: int = 5) -> Answer:
-    batches = Batches(target_queries(random_timelines(3, ITEMS, 12, seed=seed)), model.architecture, model.clock)
+    batches = Batches(
+        target_queries(random_timelines(3, ITEMS, 12, seed=seed)), model.architecture, model.clock, model.counted
+    )
     (batch,) = batches.in_order(100)
     return Answer.of(model, batch, torch.from_numpy(model.clock.snapshots))
 
@@ -140,7 +142,7 @@ def test_the_adaptive_weight_makes_of_rows_what_ader_makes_of_means():
 def test_the_fisher_information_is_the_mean_square_of_a_stretchs_gradient():
     model = parent().eval()
     queries = target_queries(random_timelines(4, ITEMS, 9))
-    batches = Batches(queries, model.architecture, model.clock)
+    batches = Batches(queries, model.architecture, model.clock, model.counted)
     snapshots = torch.from_numpy(model.clock.snapshots)
     expected, targets = {n: torch.zeros_like(p) for n, p in model.named_parameters()}, 0
     for chunk in range(len(batches.chunks)):

@@ -36,7 +36,7 @@ def vectors(model: Recommender, timelines: list[Timeline]) -> np.ndarray:
     """Return the user vectors of every target moment, asked all at once."""
     queries = target_queries(timelines)
     found = np.zeros((len(queries), model.architecture.dimensions), dtype=np.float32)
-    for batch in Batches(queries, model.architecture, model.clock).in_order(chunks=7):
+    for batch in Batches(queries, model.architecture, model.clock, model.counted).in_order(chunks=7):
         found[batch.number] = model.user_vectors(batch, model.item_vectors()).numpy()
     return found
 

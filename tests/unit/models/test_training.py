@@ -142,7 +142,7 @@ def test_a_sampled_softmax_estimates_the_whole_one(timelines: list[Timeline]):
     with torch.no_grad():
         model.projection.weight.mul_(3)
         model.encoder.norm.weight.mul_(3)
-    batches = Batches(target_queries(timelines), model.architecture, model.clock)
+    batches = Batches(target_queries(timelines), model.architecture, model.clock, model.counted)
     (batch,) = batches.in_order(chunks=1000)
     snapshots = torch.from_numpy(model.clock.snapshots)
     answer = Answer.of(model, batch, snapshots)
