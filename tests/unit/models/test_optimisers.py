@@ -162,7 +162,7 @@ def test_a_solved_head_predicts_its_rows_better_than_the_parents():
     assert primal(rows, np.zeros(TERMS + 1), 1e-3) > 0
     old = {name: getattr(model, name).detach().clone() for name in ("popularity", "repeat", "following")}
     fit(model, lines, settings=replace(QUICK, optimiser="sdca"))
-    way = np.concatenate([(getattr(model, n) - old[n]).detach().numpy() for n in old]) * scale[:10]
+    way = np.concatenate([(getattr(model, n) - old[n]).detach().numpy() for n in old]) * scale[:TERMS]
     bias = min(primal(rows, np.append(way, b), 1e-3) for b in np.linspace(-8, 8, 65))
     without = min(primal(rows, np.append(0 * way, b), 1e-3) for b in np.linspace(-8, 8, 65))
     assert bias < without
