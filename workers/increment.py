@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ from workers.catalogues import CurrentCatalogue
 from workers.manifest import manifest
 from workers.material import Material, latest_part, read_material
 from workers.profiles import read_profiles
+from workers.ranking import Ranked, rank_holdout
 from workers.reading import Items, Task, narrow
 
 log = get_log("trainer")
@@ -93,8 +94,13 @@ class Learner:
             candidate, report = fit_candidate(material, live)
         with watch.step("judge"):
             verdict, judged = judge_candidate(material, candidate, live)
+            ranked = self.ranked(material, candidate)
         with watch.step("export"), self.database.connect(autocommit=True) as connection:
             publication = self.publication(connection, run, material, candidate, verdict, (*evaluations, *judged))
+        if ranked is not None:
+            publication = replace(
+                publication, head=ranked.head, evaluations=(*publication.evaluations, *ranked.evaluations)
+            )
         publication.manifest["fit"] = asdict(report)  # type: ignore[index]
         publication.manifest["seconds"] = watch.total()  # type: ignore[index]
         with watch.step("publish"), self.database.connect(autocommit=True) as connection:
@@ -102,6 +108,12 @@ class Learner:
         if verdict.promoted:
             self.warm = (version, candidate)
         return summary(task, version, verdict, watch)
+
+    def ranked(self, material: Material, candidate: Recommender) -> Ranked | None:
+        """Return the candidate's ranking head, where the settings ask for one."""
+        if not get_settings().ranking_head:
+            return None
+        return rank_holdout(self.database, material, candidate, seed(material))
 
     def live_model(self, connection: psycopg.Connection[Any], task: Task) -> Recommender | None:
         """Return the live model, from memory if it is the one that was promoted last."""

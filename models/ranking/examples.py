@@ -71,7 +71,7 @@ class Examples:
         return Examples(**arrays, inputs=self.inputs[torch.from_numpy(chosen)])
 
     def with_pairs(self, values: np.ndarray) -> "Examples":
-        """Return the rows with what Feast says of the pairs: PAIR (n, 5), NaN = unknown."""
+        """Return the rows with what Feast says of the pairs: PAIR (n, 4), NaN = unknown."""
         return replace(self, inputs=self.inputs.with_pairs(values))
 
     def counts(self) -> np.ndarray:

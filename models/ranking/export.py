@@ -37,7 +37,7 @@ def _task(head: Head, k: int) -> dict[str, Any]:
     weights, d, calibration = head.wide[k].tolist(), head.shape.dimensions, head.calibrations[k]
     vectors = weights[len(NUMBERS) :]
     return {
-        "bias": float(head.bias[k]),
+        "bias": head.bias[k].item(),
         "weights": weights[: len(NUMBERS)],
         **{name: vectors[n * d : (n + 1) * d] for n, name in enumerate(BLOCKS) if vectors},
         "calibration": {

@@ -16,9 +16,10 @@ from models.head import term_features
 from models.repeat import REPEAT_FEATURES
 from models.timelines import PROFILE
 
-# Features of Feast's service ranker@v1 that belong to no version: its vectors are those of what was live at the moment,
-# and a head reads those of the recommender that it stands on.
-PAIR = ("popularity", "pair_age_days", "price_to_mean_spend", "pair_events", "pair_decayed_week")
+# Features of Feast's service ranker@v1 that are the same in training as when they are served. Its affinity is that of
+# the version that was live at the moment, and a head reads the vectors of the recommender that it stands on; its
+# popularity is that of an item's latest day in the past and of now online, and a recommender's clock has it exactly.
+PAIR = ("pair_age_days", "price_to_mean_spend", "pair_events", "pair_decayed_week")
 POPULAR = ("popular_day", "popular_week", "popular_month")
 NUMBERS = (
     "retrieval",
@@ -56,7 +57,7 @@ class Inputs:
         return self.numbers[:, 0]
 
     def with_pairs(self, values: np.ndarray) -> "Inputs":
-        """Return the inputs with what Feast says of the pairs: PAIR (P, 5), NaN = unknown."""
+        """Return the inputs with what Feast says of the pairs: PAIR (P, 4), NaN = unknown."""
         found = self.numbers.clone()
         found[:, PAIRS] = logged(torch.from_numpy(np.asarray(values, dtype=np.float32)))
         found[:, KNOWN] = torch.isfinite(found[:, PAIRS]).float()

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where training runs; auto = a GPU if any.")
     text_model: Path | None = Field(None, description="Folder or name of a text encoder; unset = packaged MiniLM.")
+    ranking_head: bool = Field(
+        False, description="Whether a run trains a ranking head too: probabilities of what users do with items."
+    )
     http_host: str = Field("127.0.0.1", description="Address that the HTTP app listens on.")
     http_port: int = Field(8765, ge=1, le=65535, description="Port that the HTTP app listens on.")
     trainer_max_windows: int = Field(50, ge=1, description="Windows after which a trainer process is replaced.")

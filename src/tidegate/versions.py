@@ -48,10 +48,20 @@ class Followers:
 class Evaluation:
     """One figure that a run measured."""
 
-    subject: str  # live, candidate, popularity or frequency
+    subject: str  # live, candidate, popularity, frequency or ranking
     slice: str  # window or holdout
     metric: str
     value: float
+
+
+@dataclass(frozen=True)
+class RankingHead:
+    """What says how probable it is that a user takes an item that the version ranks."""
+
+    service: str  # the feature service that it reads
+    content: bytes  # a safetensors file
+    scoring: Mapping[str, Any] | None  # its numbers, where it is linear
+    manifest: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,7 @@ class Publication:
     followers: Followers
     users: Vectors
     seen_until: np.ndarray = field(repr=False)  # (users,) unix seconds of the newest event in each user vector
+    head: RankingHead | None = None
 
 
 def publish(connection: psycopg.Connection, publication: Publication) -> int:
@@ -82,6 +93,7 @@ def publish(connection: psycopg.Connection, publication: Publication) -> int:
         finish(connection, publication.run)
         version = insert_version(connection, publication)
         insert_evaluations(connection, publication, version)
+        insert_head(connection, publication.head, version)
         if publication.verdict.promoted:
             copy_vectors(connection, publication, version)
             connection.execute(
@@ -123,7 +135,7 @@ def insert_version(connection: psycopg.Connection, publication: Publication) -> 
 
 def insert_evaluations(connection: psycopg.Connection, publication: Publication, version: int) -> None:
     """Insert what the run measured, each figure with the version that it is about."""
-    about = {"candidate": version, "live": publication.parent_id}
+    about = {"candidate": version, "live": publication.parent_id, "ranking": version}
     with connection.cursor() as cursor:
         cursor.executemany(
             queries["insert_evaluation"],
@@ -139,6 +151,14 @@ def insert_evaluations(connection: psycopg.Connection, publication: Publication,
                 for e in publication.evaluations
             ],
         )
+
+
+def insert_head(connection: psycopg.Connection, head: RankingHead | None, version: int) -> None:
+    """Insert the version's ranking head, if it has one."""
+    if head is not None:
+        scoring = None if head.scoring is None else Jsonb(dict(head.scoring))
+        said = {"version": version, "service": head.service, "content": head.content, "scoring": scoring}
+        connection.execute(queries["insert_ranking_head"], said | {"manifest": Jsonb(dict(head.manifest))})
 
 
 def copy_vectors(connection: psycopg.Connection, publication: Publication, version: int) -> None:

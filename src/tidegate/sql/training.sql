@@ -16,6 +16,10 @@ select w.window_id, w.stream, w.position, w.n, extract(epoch from w.cut_at)::flo
   left join learning.windows pw on pw.window_id = v.window_id
  where w.window_id = %(window)s
 
+-- stream_repeats --
+-- Whether a stream's users take things again.
+select repeats from learning.streams where stream = %(stream)s
+
 -- timelines --
 -- The timelines of users with events in a range of positions: all of their rows there and, of earlier ones, the newest up
 -- to a number of events; in order. The fewer users, the more of each. A row has an event at least, so the number bounds

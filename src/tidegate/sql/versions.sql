@@ -29,6 +29,15 @@ returning version_id
 insert into learning.evaluations (run_id, subject, slice, metric, value, version_id)
 values (%s, %s, %s, %s, %s, %s)
 
+-- insert_ranking_head --
+-- Add a version's ranking head.
+insert into learning.ranking_heads (version_id, service, content, scoring, manifest)
+values (%(version)s, %(service)s, %(content)s, %(scoring)s, %(manifest)s)
+
+-- read_ranking_head --
+-- The ranking head of a version, if it has one.
+select content from learning.ranking_heads where version_id = %(version)s
+
 -- copy_item_vectors --
 -- Stream in the item vectors of a version, and what follows each item.
 copy serving.item_vectors (version_id, item_id, vector, followers, follow_weights) from stdin

@@ -18,6 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from tidegate.tables.columns import document, metadata, moment
 
@@ -157,6 +158,25 @@ evaluations = Table(
     CheckConstraint("slice in ('window', 'holdout')", name="slice_known"),
     schema="learning",
     comment="What each run measured. Events are scored before anything has learned from them.",
+)
+
+ranking_heads = Table(
+    "ranking_heads",
+    metadata,
+    Column(
+        "version_id",
+        BigInteger,
+        ForeignKey("learning.versions.version_id"),
+        primary_key=True,
+        comment="Version whose vectors it reads.",
+    ),
+    Column("service", Text, nullable=False, comment="Feature service that it reads."),
+    Column("content", LargeBinary, nullable=False, comment="A safetensors file."),
+    Column("scoring", JSONB, comment="Its weights, task by task; null where a hidden layer stands between."),
+    document("manifest", "Its settings, and what its training reported: rows, losses, calibration."),
+    moment("created_at", "When it was published.", now=True),
+    schema="learning",
+    comment="What says how probable it is that a user takes an item, for versions that were trained with it.",
 )
 
 text_embeddings = Table(
