@@ -51,7 +51,7 @@ def test_a_head_learns_what_it_would_have_been_served(store_database: Database, 
         if moment not in said:
             said[moment] = served(store_database, moment)
         insert(writer, [event])
-        if n % 14 == 13:
+        if n % 10 == 9:
             make_window(writer)
     users, items, times = zip(*said, strict=True)
     at = np.array([time.timestamp() for time in times])

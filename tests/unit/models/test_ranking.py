@@ -243,7 +243,7 @@ def cost(head: Head, found: Examples, settings: RankingSettings) -> float:
     late = found.time >= found.time[int(len(found) * (1 - settings.held))]
     known = found[~late]
     f = head.densities(known.inputs)[:, 0] - known.noise
-    way = float(head.wide[0].square().sum() + head.bias[0].square())
+    way = (head.wide[0].square().sum() + head.bias[0].square()).item()
     return float(np.logaddexp(0, np.where(known.drawn, f, -f)).mean() + settings.ridge / 2 * way)
 
 
