@@ -117,7 +117,7 @@ def _parts(
     if not len(queries):
         return
     snapshots = torch.from_numpy(clock.snapshots).to(model.device)
-    for batch in Batches(queries, model.architecture, clock).in_order(CHUNKS):
+    for batch in Batches(queries, model.architecture, clock, model.counted).in_order(CHUNKS):
         answer = Answer.of(model, batch.to(model.device), snapshots)
         asked = queries[batch.number]
         free = Free(answer.scores.cpu().numpy(), asked, world)

@@ -1,8 +1,8 @@
 """What a head reads of a user with an item at a moment.
 
-Numbers stand before vectors: the recommender's own opinion, popularity, repetition, the user's profile, and what Feast
-says of the pair. A number's logarithm is standardised by the first rows in which it varies; what is unknown counts as
-average, and of the pair's features it is said that they are unknown.
+Numbers stand before vectors: the recommender's own opinion, popularity, repetition, what follows the latest events, the
+user's profile, and what Feast says of the pair. A number's logarithm is standardised by the first rows in which it
+varies; what is unknown counts as average, and of the pair's features it is said that they are unknown.
 """
 
 from dataclasses import dataclass
@@ -21,16 +21,18 @@ from models.timelines import PROFILE
 # popularity is that of an item's latest day in the past and of now online, and a recommender's clock has it exactly.
 PAIR = ("pair_age_days", "price_to_mean_spend", "pair_events", "pair_decayed_week")
 POPULAR = ("popular_day", "popular_week", "popular_month")
+FOLLOWS = ("follows", "again_follows")  # the second where the user touched the item before
 NUMBERS = (
     "retrieval",
     "affinity",
     *POPULAR,
     *(f"again_{name}" for name in REPEAT_FEATURES),
+    *FOLLOWS,
     *(f"user_{name}" for name in PROFILE),
     *PAIR,
     *(f"{name}_known" for name in PAIR),
 )
-TERMS = len(POPULAR) + len(REPEAT_FEATURES)
+TERMS = len(POPULAR) + len(REPEAT_FEATURES) + len(FOLLOWS)
 LOGGED = slice(2 + TERMS, 2 + TERMS + len(PROFILE) + len(PAIR))  # what comes raw; the rest is of a kind already
 PAIRS = slice(LOGGED.stop - len(PAIR), LOGGED.stop)
 KNOWN = slice(LOGGED.stop, LOGGED.stop + len(PAIR))

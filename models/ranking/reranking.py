@@ -97,6 +97,6 @@ def _batches(model: Recommender, clock: PopularityClock, queries: Queries, world
     if not len(queries):
         return
     snapshots = torch.from_numpy(clock.snapshots).to(model.device)
-    for batch in Batches(queries, model.architecture, clock).in_order(CHUNKS):
+    for batch in Batches(queries, model.architecture, clock, model.counted).in_order(CHUNKS):
         answer = Answer.of(model, batch.to(model.device), snapshots)
         yield _Asked(batch.number, answer, Free(answer.scores.cpu().numpy(), queries[batch.number], world))
