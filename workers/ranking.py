@@ -13,6 +13,7 @@ import numpy as np
 import psycopg
 
 from models.backtest.answers import auc
+from models.errors import CheckpointError
 from models.histories import target_queries
 from models.ranking import checkpoint, export
 from models.ranking.calibration import quality
@@ -69,7 +70,11 @@ def rank_holdout(database: Database, material: Material, candidate: Recommender,
 def parent_head(connection: psycopg.Connection[Any], parent: int | None) -> Head | None:
     """Return the head of the live version, if it has one that this code reads."""
     row = connection.execute(queries["read_ranking_head"], {"version": parent}).fetchone()
-    return checkpoint.load(bytes(row[0])) if row else None
+    try:
+        return checkpoint.load(bytes(row[0])) if row else None
+    except CheckpointError as error:
+        log.warning("version %s has a head that cannot go on, so a new one begins: %s", parent, error)
+        return None
 
 
 def stream_repeats(connection: psycopg.Connection[Any], stream: str) -> bool:

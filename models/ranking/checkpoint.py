@@ -1,7 +1,8 @@
 """A head as bytes, beside its recommender's.
 
-Safetensors, as models.checkpoint; the same head gives the same bytes. A head names its numbers: one that was trained on
-others than this code reads is not loaded, for its weights would be multiplied with something else.
+Safetensors, as models.checkpoint; the same head gives the same bytes. A head names its numbers, so one from before a
+number was read still answers as it did: the new number weighs nothing until an increment learns it. One of a number
+that is no longer read is refused, for its answers would be others.
 """
 
 import json
@@ -12,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
+from torch import Tensor
 
 from models.errors import WrongFormat, WrongShape
 from models.ranking.calibration import Calibration
@@ -57,13 +59,26 @@ def load(data: bytes) -> Head:
             )
             for task in TASKS
         )
-        head.load_state_dict(tensors, strict=True)
+        head.load_state_dict(widened(tensors, head, manifest["numbers"]), strict=True)
     except SafetensorError as error:
         raise WrongFormat(f"these bytes are no safetensors: {error}; read them again") from error
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WrongShape(f"the checkpoint's tensors do not fit its shape: {error}; write it again") from error
     head.increments = int(manifest["increments"])
     return head.eval()
+
+
+def widened(tensors: dict[str, Tensor], head: Head, numbers: list[str]) -> dict[str, Tensor]:
+    """Return a head's tensors with a column for each number that this code reads; zeros for those that are new."""
+    place = torch.tensor([NUMBERS.index(name) for name in numbers])
+    found = dict(tensors)
+    for name in ("mean", "scale"):
+        found[name] = torch.zeros(len(NUMBERS)).index_copy(0, place, tensors[name])
+    for name in ("wide", "trunk"):
+        rest = torch.arange(len(NUMBERS), head.shape.width)
+        old = tensors[name]
+        found[name] = torch.zeros(len(old), head.shape.width).index_copy(1, torch.cat([place, rest]), old)
+    return found
 
 
 def _manifest(data: bytes) -> dict:
@@ -74,6 +89,6 @@ def _manifest(data: bytes) -> dict:
         raise WrongFormat("these bytes are no checkpoint of a ranking head; give what `dump` returned") from error
     if manifest["format"] != FORMAT:
         raise WrongFormat(f"head format {manifest['format']}, this version reads {FORMAT}; use the other version")
-    if (manifest["tasks"], manifest["numbers"]) != (list(TASKS), list(NUMBERS)):
+    if manifest["tasks"] != list(TASKS) or set(manifest["numbers"]) - set(NUMBERS):
         raise WrongFormat("a head of other tasks or numbers than this version reads; train a new one")
     return manifest

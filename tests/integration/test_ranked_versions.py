@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from models.ranking import checkpoint
+from models.ranking.head import Head, Shape
 from tests.support.activity import insert, make_window, some_events
 from tests.support.databases import clone, drop
 from tests.support.learning import deploy_version, one
@@ -22,6 +23,7 @@ from tidegate.postgres import Database
 from tidegate.services import registered
 from tidegate.settings import get_settings
 from workers.increment import Learner
+from workers.ranking import parent_head
 from workers.replay import replay
 
 pytest.importorskip("feast")
@@ -61,6 +63,16 @@ def test_a_head_learns_what_it_would_have_been_served(store_database: Database, 
     assert known.min() > 5, f"each feature is known somewhere: {known}"
     earlier = pairs_before(store_database, users, items, at, "default", last=1)
     assert np.isfinite(earlier).sum() < np.isfinite(read).sum(), "a run sees no window after its own"
+
+
+def test_a_head_that_cannot_be_read_ends_no_run(store_database: Database, writer: Connection) -> None:
+    version = deploy_version(writer, {"tea": [1.0, 0.0]})
+    add = "insert into learning.ranking_heads (version_id, service, content) values (%s, %s, %s)"
+    writer.execute(add, [version, RANKER.name, b"from another time"])
+    assert parent_head(writer, version) is None
+    writer.execute("update learning.ranking_heads set content = %s", [checkpoint.dump(Head(Shape(2)))])
+    assert parent_head(writer, version) is not None
+    assert parent_head(writer, None) is None
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from models.backtest.answers import auc
@@ -349,6 +350,31 @@ def test_a_head_comes_back_from_its_bytes():
         back = checkpoint.load(checkpoint.dump(head))
         assert digest(back) == digest(head)
         np.testing.assert_array_equal(back.probabilities(found.inputs), head.probabilities(found.inputs))
+
+
+@pytest.mark.parametrize("hidden", [0, 4])
+def test_a_head_from_before_a_number_was_read_answers_as_it_did(hidden: int):
+    found = drawn_rows()
+    head, new = Head(Shape(16, hidden)), NUMBERS.index("follows")
+    fit_head(head, found, RankingSettings(hidden=hidden))
+    with torch.no_grad():
+        for part in (head.wide, head.trunk):
+            part[:, new] = 0.0
+    back = checkpoint.load(without(checkpoint.dump(head), new))
+    np.testing.assert_array_equal(back.densities(found.inputs), head.densities(found.inputs))
+    assert back.wide.shape == head.wide.shape
+
+
+def without(data: bytes, number: int) -> bytes:
+    """Return a head's bytes as they would be if a number were not read."""
+    with_it = safetensors.torch.load(data)
+    for name, dimension in (("wide", 1), ("trunk", 1), ("mean", 0), ("scale", 0)):
+        kept = torch.arange(with_it[name].shape[dimension]) != number
+        with_it[name] = with_it[name][:, kept].contiguous() if dimension else with_it[name][kept]
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    manifest = json.loads(header[checkpoint.MANIFEST])
+    del manifest["numbers"][number]
+    return safetensors.torch.save(with_it, metadata={checkpoint.MANIFEST: json.dumps(manifest)})
 
 
 def test_strange_bytes_are_no_head():
