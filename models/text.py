@@ -10,6 +10,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +164,18 @@ def load_checkpoint(path: Path, device: str, with_head: bool = False) -> tuple[A
         raise TextWeightsError(f"transformers cannot load {path}: {error}") from error
     tokenizer.padding_side = "right"  # so that position length - 1 is the last token of either family
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token  # the GPT family has none
-    return tokenizer, model.float().to(device).eval().requires_grad_(False)
+    return tokenizer, _whole(model).float().to(device).eval().requires_grad_(False)
+
+
+def _whole(model: Any) -> Any:
+    """Return a model that forgot that its weights came from a quantised file: transformers has unpacked them."""
+    if getattr(model.config, "quantization_config", None) is None:
+        return model
+    config = deepcopy(model.config)
+    del config.quantization_config
+    whole = type(model)(config)
+    whole.load_state_dict(model.state_dict())
+    return whole
 
 
 def _class(config: Any) -> str:
