@@ -22,13 +22,6 @@ from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.online_stores.vector_store import VectorStoreConfig
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.infra.utils.postgres.postgres_config import ConnectionType, PostgreSQLConfig
-from feast.protos.feast.types.Value_pb2 import Value
-from feast.type_map import (
-    _proto_value_to_value_type,
-    python_values_to_feast_value_type,
-    python_values_to_proto_values,
-)
-from feast.value_type import ValueType
 from pydantic import Field
 
 from tidegate.stores.connections import Connections
@@ -42,6 +35,7 @@ from tidegate.stores.online_documents import (
     search_statement,
     vector_of,
 )
+from tidegate.stores.online_keys import columnar, key_values
 from tidegate.stores.online_metrics import track_read, track_statuses, tracked
 from tidegate.stores.online_plan import planned
 from tidegate.stores.online_read import KeyValues, Plan, Rows, blocks, plan_reads, select_rows
@@ -49,10 +43,9 @@ from tidegate.stores.online_response import PRESENT, Block, DirectResponse, appe
 from tidegate.stores.online_schema import reconcile
 from tidegate.stores.online_tables import Place, ServedTable, metric_of, place
 from tidegate.stores.online_write import Row, batches, write, write_async
-from tidegate.stores.types import ColumnType, column_type
+from tidegate.stores.types import ColumnType
 
 PLANS = 1_000  # sets of features whose plan is kept
-EXACT = {ValueType.STRING: {str}, ValueType.INT64: {int}}  # of these, values need no conversion
 
 
 class TidegateOnlineStoreConfig(PostgreSQLConfig, VectorStoreConfig):
@@ -160,9 +153,7 @@ class TidegateOnlineStore(OnlineStore):
         plan = known.plan
         if plan is None or not plan.keys.keys() <= rows.keys():
             return None  # Feast says what is missing, or knows the entity by another name
-        keys = {
-            name: _key_values(name, values, known.kinds) for name, values in rows.items() if name in known.join_keys
-        }
+        keys = {name: key_values(name, values, known.kinds) for name, values in rows.items() if name in known.join_keys}
         lengths = {len(values) for _, values in keys.values()}
         if len(lengths) > 1 or 0 in lengths:
             return None  # Feast says what is wrong
@@ -369,18 +360,6 @@ class TidegateOnlineStore(OnlineStore):
             connections.close()
 
 
-def columnar(rows: Any) -> Mapping[str, Sequence[Any]]:
-    """Return entity rows as columns. Raises ValueError where rows have different keys."""
-    if not isinstance(rows, list):
-        return {name: values if isinstance(values, Sequence) else values.val for name, values in rows.items()}
-    if len(rows) == 1:
-        return {name: [value] for name, value in rows[0].items()}
-    names = rows[0].keys() if rows else ()
-    if any(row.keys() != names for row in rows):
-        raise ValueError("All entity_rows must have the same keys.")
-    return {name: [row[name] for row in rows] for name in names}
-
-
 def _writable(config: Any, view: Any) -> Place:
     """Return where a view is kept. Raises ReadOnlyView where somebody else keeps it up to date."""
     where = place(config, view)
@@ -402,28 +381,6 @@ def _known(config: Any, context: tuple[Any, ...], full_names: bool, read_at: Any
     direct = not on_demand and not without_entity and not any(hasattr(v, "write_to_online_store") for v, _ in grouped)
     plan = plan_reads(config, grouped, full_names) if direct else None
     return _Known(read_at, plan, kinds, frozenset(join_keys))
-
-
-def _key_values(name: str, values: Sequence[Any], kinds: Mapping[str, Any]) -> tuple[ColumnType, list[Any]]:
-    """Return a join key's type and its values on the wire."""
-    kind = kinds.get(name)
-    if set(map(type, values)) == EXACT.get(kind):
-        return column_type(kind), list(values)
-    protos = list(values)
-    if protos and not isinstance(protos[0], Value):
-        kind = kind or python_values_to_feast_value_type(name, protos)
-        protos = python_values_to_proto_values(protos, kind)
-    known = column_type(kind or _kind_of(protos))
-    wire = known.column(protos)
-    for given, found in zip(values, wire, strict=True):
-        if found is None and given is not None and not isinstance(given, Value):
-            raise ValueError(f"{name} is of type {known.value_type.name}, and {given!r} is not.")
-    return known, wire
-
-
-def _kind_of(protos: Sequence[Any]) -> Any:
-    """Return the type of a key that no view declares."""
-    return next((_proto_value_to_value_type(proto) for proto in protos), ValueType.STRING)
 
 
 def _wire_keys(plan: Plan, join_key_values: Mapping[str, Any]) -> dict[str, list[Any]]:
