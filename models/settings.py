@@ -16,18 +16,18 @@ class FitSettings:
 
     # How long, and how far a step goes.
     first_epochs: int = 2  # from nothing; more targets teach better than more epochs of fewer
-    first_steps: int = 200  # from nothing at least: a small first window takes more epochs ...
+    first_steps: int = 2_000  # from nothing at least: a small first window takes more epochs ...
     most_epochs: int = 20  # ... but no more than these, for it would learn them by heart
-    epochs: int = 2  # from a parent: more forgets faster than it learns
+    epochs: int = 1  # from a parent: more forgets faster than it learns
     first_rate: float = 3e-3  # AdamW step from nothing
-    rate: float = 1e-3  # AdamW step from a parent
+    rate: float = 3e-4  # AdamW step from a parent
     # The ten term weights are shared by all users and items: every batch tells much about them.
     term_rate: float = 5.0  # times the rate
     warmup: float = 0.1  # share of the steps in which the rate rises; it then falls to zero
     clip: float = 1.0  # largest norm of a gradient
     chunks: int = 32  # stretches of timelines in a batch at most
     # A long timeline has hundreds of events to be found, so a batch of many of them is one step for thousands.
-    batch_targets: int = 0  # events to be found after which a batch is full; 0: only the stretches count
+    batch_targets: int = 256  # events to be found after which a batch is full; 0: only the stretches count
     max_targets: int = 300_000  # new events to be found, the latest ones; a bound on the time of a first version
     threads: int = 1  # on a CPU; another number adds up in another order and gives other bytes
 
@@ -59,7 +59,10 @@ class FitSettings:
     adversary_size: float = 1.0  # length of that move, all items together
     adversary_steps: int = 3  # of "pgd"
     adversary_weight: float = 0.5  # of the loss at the moved vectors
-    patience: int = 0  # epochs without gain on the last slice by time after which a fit stops; 0: no slice, no stop
+    # Epochs without gain on the last slice by time after which a fit stops; 0: no slice, no stop. A first version has
+    # many epochs to learn its rows by heart in; an increment has one, and would lose its freshest events for nothing.
+    first_patience: int = 2  # from nothing
+    patience: int = 0  # from a parent
     validation: float = 0.1  # that slice's share of the new events; it is not learned from
 
     # How a step follows the gradient. The rates above are AdamW's: Adam's are the same, SGD and AdaGrad want others.

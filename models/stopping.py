@@ -33,9 +33,9 @@ class Stopping:
     """Keep the weights that predict a slice best, the ones before the first step included; no slice, no stop."""
 
     def __init__(self, model: Recommender, late: Queries, loss: Loss, settings: FitSettings) -> None:
-        self.model, self.late, self.loss, self.settings = model, late, loss, settings
+        self.model, self.late, self.loss = model, late, loss
         self.measures: list[float] = []
-        self.waited = 0
+        self.waited, self.patience = 0, settings.patience if model.increments else settings.first_patience
         if len(late):
             self.batches = Batches(late, model.architecture, model.clock, model.counted)
             self.snapshots = torch.from_numpy(model.clock.snapshots).to(model.device)
@@ -51,7 +51,7 @@ class Stopping:
             self.weights, self.waited = self.copied(), 0
         else:
             self.waited += 1
-        return self.waited >= self.settings.patience
+        return self.waited >= self.patience
 
     @torch.no_grad()
     def restore(self) -> None:

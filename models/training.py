@@ -157,7 +157,8 @@ def _take_steps(
 ) -> Learned:
     if not len(lesson.queries):
         return Learned()
-    lesson, late = parted(lesson, settings.validation if settings.patience else 0.0)
+    patience = settings.patience if model.increments else settings.first_patience
+    lesson, late = parted(lesson, settings.validation if patience else 0.0)
     batches = Batches(lesson.queries, model.architecture, model.clock, model.counted)
     if model.increments == 0:
         settle_terms(model, batches, settings, generator)

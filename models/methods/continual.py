@@ -25,7 +25,7 @@ from models.training import FitReport, fit
 AFTER_BASE = frozenset(
     {
         "epochs", "rate", "history_weight", "distil_new", "distil_replay", "distil_adaptive", "temperature",
-        "ewc", "fisher_chunks", "anchor", "interpolate", "dropout",
+        "ewc", "fisher_chunks", "anchor", "interpolate", "dropout", "patience",
         "head_ridge", "head_lasso", "head_gap", "head_epochs",
     }
 )  # fmt: skip

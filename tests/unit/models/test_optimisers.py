@@ -122,7 +122,7 @@ def test_the_last_slice_is_of_the_latest_new_events():
 def test_stopping_puts_the_best_weights_back_even_those_from_before():
     model = recommender(ITEMS)
     late = target_queries(cycle(4, ITEMS, 6))
-    stopping = Stopping(model, late, WholeSoftmax(model), replace(QUICK, patience=2))
+    stopping = Stopping(model, late, WholeSoftmax(model), replace(QUICK, first_patience=2))
     best = name_of(model)
     for expected in (False, True):
         with torch.no_grad():
@@ -135,10 +135,10 @@ def test_stopping_puts_the_best_weights_back_even_those_from_before():
 
 def test_a_fit_that_gets_worse_stops_early():
     lines = random_timelines(6, ITEMS, 30)  # nothing can be learned here but by heart
-    eager = replace(QUICK, first_epochs=30, first_rate=2e-2, chunks=2)
+    eager = replace(QUICK, first_patience=0, first_epochs=30, first_rate=2e-2, chunks=2)
     model, stopped = recommender(ITEMS), recommender(ITEMS)
     assert fit(model, lines, settings=eager).epochs == 30
-    assert fit(stopped, lines, settings=replace(eager, patience=2)).epochs < 15
+    assert fit(stopped, lines, settings=replace(eager, first_patience=2)).epochs < 15
 
 
 def test_a_solved_head_moves_the_terms_alone_and_carries_its_certificate():

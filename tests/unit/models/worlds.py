@@ -13,7 +13,7 @@ HOUR, DAY = 3_600.0, 86_400.0
 SMALL = Architecture(text_dimensions=8, whitened_dimensions=8, dimensions=16, dropout=0.1)
 # Worlds of a few hundred events: many passes, large steps.
 EAGER = FitSettings(first_epochs=12, first_steps=0, epochs=3, first_rate=1e-2, rate=3e-3, chunks=8)
-QUICK = FitSettings(first_epochs=1, first_steps=0, epochs=1, chunks=8)
+QUICK = FitSettings(first_epochs=1, first_steps=0, epochs=1, chunks=8, batch_targets=0, first_patience=0)
 
 
 def timeline(
