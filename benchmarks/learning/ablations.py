@@ -26,10 +26,11 @@ PLAIN = "as it is"
 INCREMENTS: dict[str, dict[str, Any]] = {
     "no dropout": {"dropout": 0.0},
     "more dropout": {"dropout": 0.4},
-    "one epoch": {"epochs": 1},
+    "two epochs": {"epochs": 2},
     "four epochs": {"epochs": 4},
-    "small steps": {"rate": 3e-4},
-    "large steps": {"rate": 3e-3},
+    "small steps": {"rate": 1e-4},
+    "large steps": {"rate": 1e-3},
+    "early stopping": {"patience": 1},
     "history at half weight": {"history_weight": 0.5},
     "as much replay as window": {"replay_share": 1.0},
     "no replay": {"replay": "nothing"},
@@ -48,7 +49,7 @@ WHOLE: dict[str, dict[str, Any]] = {
     "doubt": {"doubt": 0.1},
     "fgm": {"adversary": "fgm"},
     "pgd": {"adversary": "pgd"},
-    "early stopping": {"patience": 1},
+    "no early stopping": {"first_patience": 0},
     "average of the steps": {"ema": 0.95},
     "sampled softmax": {"loss": "sampled-softmax"},
     "gbce": {"loss": "gbce"},
@@ -58,7 +59,7 @@ WHOLE: dict[str, dict[str, Any]] = {
     "sgd": {"optimiser": "sgd", "first_rate": 0.3, "rate": 0.1},
     "solved head": {"optimiser": "sdca"},
     "two batches a step": {"accumulate": 2},
-    "many small steps": {"batch_targets": 256, "first_steps": 2_000, "rate": 1e-4},
+    "few large batches": {"batch_targets": 0, "first_steps": 200},
 }
 VARIANTS = {PLAIN: {}, **INCREMENTS, **WHOLE}
 

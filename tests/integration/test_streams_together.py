@@ -15,7 +15,7 @@ from tests.support.windows import claimed, publication, ready_window, state_of
 from tidegate import features
 from tidegate.gate import Verdict
 from tidegate.postgres import Database
-from tidegate.versions import Vectors, publish
+from tidegate.versions import Followers, Vectors, publish
 from tidegate.windows import fail
 from workers import reading
 
@@ -44,7 +44,8 @@ def train(connection: Connection, stream: str) -> int:
     run = claimed(connection, stream)
     made = publication(run, f"weights of {stream} {run.window_id}".encode(), stream)
     vectors = Vectors(("tea",), np.ones((1, 2)))
-    publish(connection, replace(made, verdict=Verdict("promote", "a test"), items=vectors))
+    promoted = Verdict("promote", "a test")
+    publish(connection, replace(made, verdict=promoted, items=vectors, followers=Followers.unknown(1)))
     return run.window_id
 
 

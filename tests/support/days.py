@@ -34,9 +34,9 @@ def add_day(connection: psycopg.Connection[Any], ago: int) -> str:
 
 
 def write(connection: psycopg.Connection[Any], ago: int, n: int = 20, stream: str = "default") -> None:
-    """Write events at noon of a day of the past."""
-    noon = day(ago) + dt.timedelta(hours=12)
-    connection.execute(INSERT.encode(), (stream, noon, noon, n))
+    """Write events at noon of a day of the past; those of today at noon or now, for noon may still be to come."""
+    at = min(day(ago) + dt.timedelta(hours=12), dt.datetime.now(dt.UTC))
+    connection.execute(INSERT.encode(), (stream, at, at, n))
 
 
 def window(connection: psycopg.Connection[Any], stream: str = "default", trained: bool = True) -> int:
