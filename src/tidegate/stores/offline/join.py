@@ -105,7 +105,8 @@ def _known(connection: Connection[Any], view: View, asked: Asked, sight: Sight) 
     uuids = frozenset(row for row in view.keys if types.get(row) == "uuid")
     known = set(types)
     at_most, none_of = _both(sight.at_most, known, asked), _both(sight.none_of, known, asked)
-    return replace(view, uuids=uuids), replace(sight, at_most=at_most, none_of=none_of)
+    serial = sight.serial if sight.serial in known else None
+    return replace(view, serial=serial, uuids=uuids), replace(sight, at_most=at_most, none_of=none_of)
 
 
 def _both(bounds: Mapping[str, str], source: set[str], asked: Asked) -> dict[str, str]:
