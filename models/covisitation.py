@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import sparse
 
-from models.histories import Histories, Queries, spans
+from models.histories import Histories, Queries, begins_moment, spans
 from models.popularity import DAY
 
 REACH = 20  # events of a user between which a pair is counted
@@ -158,9 +158,7 @@ def pairs(histories: Histories, new: np.ndarray, reach: int) -> tuple[np.ndarray
 
 def moments(histories: Histories) -> np.ndarray:
     """Number (E,) the moments of all users, one after the other."""
-    new = np.diff(histories.times, prepend=-np.inf) != 0
-    new[histories.bounds[:-1][np.diff(histories.bounds) > 0]] = True
-    return np.cumsum(new)
+    return np.cumsum(begins_moment(histories))
 
 
 def recent_rows(queries: Queries, size: int) -> sparse.csr_array:

@@ -99,7 +99,7 @@ def target_queries(timelines: Sequence[Timeline]) -> Queries:
     starts = [target_moments(timeline) for timeline in timelines]
     start = _joined([s + b for s, b in zip(starts, histories.bounds, strict=False)], np.int64)
     user = np.repeat(np.arange(len(starts)), [len(s) for s in starts])
-    every = _moment_positions(histories)
+    every = np.flatnonzero(begins_moment(histories))
     following = np.append(every, len(histories.times))[np.searchsorted(every, start, side="right")]
     return Queries(
         histories,
@@ -153,11 +153,11 @@ def _joined(parts: list[np.ndarray], dtype: type, width: int | None = None) -> n
     return np.concatenate([empty, *parts], dtype=dtype, casting="same_kind")
 
 
-def _moment_positions(histories: Histories) -> np.ndarray:
-    """Return the position (m,) of the first event of every moment of every user."""
-    new_moment = np.diff(histories.times, prepend=-inf) != 0
-    new_moment[histories.bounds[:-1][np.diff(histories.bounds) > 0]] = True
-    return np.flatnonzero(new_moment)
+def begins_moment(histories: Histories) -> np.ndarray:
+    """Tell (E,) which events are the first of a moment of their user."""
+    begins = np.diff(histories.times, prepend=-inf) != 0
+    begins[histories.bounds[:-1][np.diff(histories.bounds) > 0]] = True
+    return begins
 
 
 def _profile(timeline: Timeline, moments: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from models.baselines.live import LiveCounts, LiveWindow
 from models.batches import MOST_SCORES
 from models.encoder import gap_buckets
 from models.evaluation import Scorer
-from models.histories import Histories, Queries, check_items, spans
+from models.histories import Histories, Queries, begins_moment, check_items, spans
 from models.timelines import Catalogue
 
 # Of the largest score of a row, or of one: less than any difference that a method means, more than float32 rounds away.
@@ -51,10 +51,7 @@ class Past:
     @cached_property
     def moment(self) -> np.ndarray:
         """Return which moment (E,) of its user an event belongs to, counted from 0."""
-        new = np.diff(self.histories.times, prepend=-np.inf) != 0
-        begins = self.histories.bounds[:-1][np.diff(self.histories.bounds) > 0]
-        new[begins] = True
-        total = np.cumsum(new)
+        total = np.cumsum(begins_moment(self.histories))
         return total - total[self.histories.bounds[:-1][self.histories.owner]]
 
 
